@@ -1,0 +1,163 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// State is what a check or a real server is known to be.
+type State uint8
+
+// States. Unknown: no probe has ended, or none could be made.
+const (
+	Unknown State = iota
+	Up
+	Down
+)
+
+// String gives "unknown", "up", "down".
+func (s State) String() string { return [...]string{"unknown", "up", "down"}[s] }
+
+// CheckID identifies a check by its content: equal checks have equal ids.
+type CheckID string
+
+// Verdict is what a check says.
+type Verdict struct {
+	State  State
+	Reason string
+	// Since is when the state was decided.
+	Since time.Time
+	// Weight is added to the real server's (keepalived: misc_dynamic).
+	Weight int64
+}
+
+// RealServerKey identifies a real server of a virtual server. It is comparable.
+type RealServerKey struct {
+	Service ServiceKey
+	Addr    netip.AddrPort
+}
+
+// String gives "TCP 192.0.2.100:80 192.0.2.1:80".
+func (k RealServerKey) String() string { return k.Service.String() + " " + k.Addr.String() }
+
+// Override is an operator's wish for a real server; the zero value is none.
+type Override struct {
+	// Admin is Ready, Drain or Maintenance.
+	Admin Admin
+	// Deadline ends a drain: after it the real server leaves the table; zero: never.
+	Deadline time.Time
+	// Weight stands in the place of the configured one; nil: it does not.
+	Weight *uint32
+}
+
+// Admin is the administrative state of a real server.
+type Admin uint8
+
+// Administrative states.
+const (
+	Ready Admin = iota
+	Drain
+	Maintenance
+)
+
+// String gives "ready", "drain", "maint".
+func (a Admin) String() string { return [...]string{"ready", "drain", "maint"}[a] }
+
+// RoleState is a group's role with its reason.
+type RoleState struct {
+	Role   Role
+	Reason string
+	Since  time.Time
+}
+
+// Service is a virtual server as it is wanted in, or found in, a forwarder's table.
+type Service struct {
+	Key            ServiceKey
+	Scheduler      string
+	SchedulerFlags []string
+	Persistence    Persistence
+	OnePacket      bool
+	Destinations   []Destination
+	Counters       Counters
+}
+
+// Destination is a real server in a forwarder's table.
+type Destination struct {
+	Addr           netip.AddrPort
+	Weight         uint32
+	Forwarding     Forwarding
+	UpperThreshold uint32
+	LowerThreshold uint32
+	Counters       Counters
+}
+
+// Counters are what a service or a destination has carried.
+type Counters struct {
+	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
+	ActiveConnections, InactiveConnections                uint32
+}
+
+// SyncRole is the direction of connection sync.
+type SyncRole uint8
+
+// Directions of connection sync.
+const (
+	NoSync SyncRole = iota
+	SyncMaster
+	SyncBackup
+)
+
+// String gives "none", "master", "backup".
+func (r SyncRole) String() string { return [...]string{"none", "master", "backup"}[r] }
+
+// DesiredSync is connection sync as it should be now.
+type DesiredSync struct {
+	Role SyncRole
+	Sync ConnectionSync
+}
+
+// ForwardSet is the whole table a forwarder should hold.
+type ForwardSet struct {
+	Generation uint64
+	Services   []Service
+	// Sync is nil for none.
+	Sync *DesiredSync
+}
+
+// CheckSet is the whole set of checks that should be probed.
+type CheckSet struct {
+	Generation uint64
+	Checks     []DesiredCheck
+}
+
+// DesiredCheck is a check with its identity and what is known of it.
+type DesiredCheck struct {
+	ID    CheckID
+	Check Check
+	// Known is the verdict held from before; Unknown: none.
+	Known State
+}
+
+// GroupSet is the whole set of failover groups that should run.
+type GroupSet struct {
+	Generation uint64
+	Groups     []FailoverGroup
+	GraceTime  time.Duration
+}
+
+// Event is one line of the daemon's history.
+type Event struct {
+	Sequence uint64
+	At       time.Time
+	// Kind is one of "verdict", "real_server", "quorum", "role", "table", "plugin",
+	// "reload", "override", "drift", "notice", "daemon".
+	Kind    string
+	Object  string
+	Message string
+}
+
+// String gives the line as logs and `poise events` show it.
+func (e Event) String() string {
+	return fmt.Sprintf("%s %s %s: %s", e.At.Format("2006-01-02T15:04:05.000Z07:00"), e.Kind, e.Object, e.Message)
+}
