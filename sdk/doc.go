@@ -1,0 +1,14 @@
+// Package sdk is what the author of a poise plugin imports. It serves the interfaces
+// of proto/poise/*/v1 over go-plugin and does what every plugin has to do: logging,
+// settings, heartbeats, the schedule of checks, panics, and a clean end.
+//
+// A plugin fills a Plugin and calls Serve:
+//
+//	func main() {
+//		sdk.Serve(sdk.Plugin{Name: "redis", Version: "1.0.0", Checkers: map[string]sdk.Checker{"redis": redis{}}})
+//	}
+//
+// Sharp edges: nothing may be written to os.Stdout (it carries the handshake; use
+// the logger), and a probe that ignores its context's deadline is abandoned, not
+// stopped.
+package sdk

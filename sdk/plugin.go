@@ -1,0 +1,143 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	failoverv1 "github.com/poise-lb/poise/proto/poise/failover/v1"
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
+)
+
+// Plugin is everything one executable offers. At least one of the maps has an entry;
+// their keys are the types that configurations name ("tcp", "ipvs", "vrrp").
+type Plugin struct {
+	// Name as operators see it, lower case.
+	Name string
+	// Version of the plugin, for people.
+	Version string
+	// Checkers by type.
+	Checkers map[string]Checker
+	// Forwarder and its type; at most one in a process.
+	Forwarder     Forwarder
+	ForwarderType string
+	// Failover and its type; at most one in a process.
+	Failover     Failover
+	FailoverType string
+}
+
+// Settings are what the daemon tells a plugin process in Configure.
+type Settings struct {
+	// Name of the process in status and logs.
+	Name string
+	// Parameters of the plugin itself as JSON; empty: none.
+	Parameters json.RawMessage
+	// RuntimeDir is this plugin's own directory; the process that replaces this one
+	// gets the same.
+	RuntimeDir string
+	// BeatInterval is how often beats are due.
+	BeatInterval time.Duration
+	// Logger writes to the daemon's log.
+	Logger hclog.Logger
+}
+
+// Problem is one finding in parameters.
+type Problem struct {
+	// Path is a JSON pointer (RFC 6901); empty for the whole.
+	Path string
+	// Message says what is wrong and what to do.
+	Message string
+	// Warning: the parameters can be used all the same.
+	Warning bool
+}
+
+// Validator is an optional ability of a Checker, Forwarder or Failover: a look at
+// parameters without side effects.
+type Validator interface {
+	Validate(parameters json.RawMessage) []Problem
+}
+
+// Schemer is an optional ability: the JSON Schema of the parameters.
+type Schemer interface {
+	Schema() json.RawMessage
+}
+
+// Checker makes probers of one type of check.
+type Checker interface {
+	// Parse reads the parameters of a check, once for each check, and says what is
+	// wrong with them. It has no side effects.
+	Parse(parameters json.RawMessage) (Prober, error)
+}
+
+// Prober probes targets with one set of parameters.
+type Prober interface {
+	// Probe makes one attempt and returns by the context's deadline. It is called for
+	// one probe of a check at a time, and for many checks at once.
+	Probe(ctx context.Context, target Target) Result
+}
+
+// Target is what to probe, and from where.
+type Target struct {
+	// Addr has port 0 where the type has none.
+	Addr netip.AddrPort
+	// Source is the local address, invalid for any; its port 0: any.
+	Source netip.AddrPort
+	// Interface to probe through; empty: any.
+	Interface string
+	// FWMark of the probe's packets; 0: none.
+	FWMark uint32
+	// Trace takes a line of a transcript; never nil.
+	Trace func(format string, args ...any)
+}
+
+// Outcome is what one probe found.
+type Outcome uint8
+
+// Outcomes. Unknown: the probe could not be made, for a reason that is not the
+// target's.
+const (
+	Unknown Outcome = iota
+	Up
+	Down
+)
+
+// Result is what one probe found.
+type Result struct {
+	Outcome Outcome
+	// Reason is for people: "connect: connection refused". Required unless up.
+	Reason string
+	// Weight is added to the real server's weight.
+	Weight int64
+}
+
+// Forwarder holds a table of virtual servers; the methods are those of
+// poise.forward.v1.ForwardService, whose comments are the contract.
+type Forwarder interface {
+	// Configure is called before anything else, and again when settings change.
+	Configure(ctx context.Context, s Settings) error
+	Observe(ctx context.Context) (*forwardv1.ObserveResponse, error)
+	Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forwardv1.ApplyResponse, error)
+	// Watch reports until ctx is done: beats every Settings.BeatInterval from the loop
+	// that compares and repairs, counters every interval, drift when it is repaired.
+	Watch(ctx context.Context, interval time.Duration, report func(*forwardv1.WatchResponse) error) error
+	// Stop ends the work; see poise.plugin.v1.PluginService.Stop.
+	Stop(ctx context.Context, mode pluginv1.StopMode) error
+}
+
+// Failover runs failover groups; the contract is in poise.failover.v1.
+type Failover interface {
+	// Configure is called before anything else, and again when settings change.
+	Configure(ctx context.Context, s Settings) error
+	// Run is called once for the life of the process. It takes sets of groups from sets,
+	// and reports. coreLost is closed when the daemon is gone (its stream broke or the
+	// parent process changed): reports go nowhere from then on, and Run returns when it
+	// has handed over or withdrawn, within the grace time; the process then exits.
+	// ctx is done only when Stop has returned.
+	Run(ctx context.Context, sets <-chan *failoverv1.SetGroups, coreLost <-chan struct{}, report func(*failoverv1.RunResponse)) error
+	// Stop ends the work; see poise.plugin.v1.PluginService.Stop.
+	Stop(ctx context.Context, mode pluginv1.StopMode) error
+}
