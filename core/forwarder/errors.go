@@ -1,0 +1,57 @@
+package forwarder
+
+import (
+	"maps"
+
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+)
+
+// setErrors replaces what is wrong with the table, and tells what is new.
+func (f *Forwarder) setErrors(list []*forwardv1.ObjectError) {
+	errors := make(map[string]string, len(list))
+	for _, e := range list {
+		errors[objectName(e)] = e.GetMessage()
+	}
+	f.mu.Lock()
+	before := f.status.Errors
+	f.status.Errors = errors
+	f.mu.Unlock()
+	for object, message := range errors {
+		if before[object] != message {
+			f.handlers.Failed(object, message)
+		}
+	}
+	if len(before) > 0 && len(errors) == 0 {
+		f.handlers.Recovered()
+	}
+}
+
+// failed adds one thing that is wrong, beside those that are.
+func (f *Forwarder) failed(object, message string) {
+	f.mu.Lock()
+	same := f.status.Errors[object] == message
+	errors := maps.Clone(f.status.Errors)
+	if errors == nil {
+		errors = map[string]string{}
+	}
+	errors[object] = message
+	f.status.Errors = errors
+	f.mu.Unlock()
+	if !same {
+		f.handlers.Failed(object, message)
+	}
+}
+
+func objectName(e *forwardv1.ObjectError) string {
+	if e.GetKey() == nil {
+		return "connection sync"
+	}
+	key, err := decodeKey(e.GetKey())
+	if err != nil {
+		return "virtual server of an unknown key"
+	}
+	if e.GetRealServer() != "" {
+		return key.String() + " " + e.GetRealServer()
+	}
+	return key.String()
+}
