@@ -1,0 +1,60 @@
+# poise: build, test, try. `make help` lists the targets.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION)
+PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler nftables gcc libc6-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help build deps test unit race lab-test demo lab soak bench fuzz generate lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## static bin/poised, bin/poise, bin/poise-plugin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+deps: ## install what tests and demo need from Debian's packages (says which)
+	@missing=""; for p in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+
+test: deps build unit race lab-test ## everything: unit, property, fuzz seeds, race detector, the lab
+	@echo "all tests passed"
+
+unit: ## tests of all packages but the lab
+	go vet ./...
+	go test $$(go list ./... | grep -v /e2e)
+
+race: ## the same under the race detector, and VRRP against real peers
+	go test -race -short $$(go list ./... | grep -v /e2e)
+
+lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
+	go test -count=1 -timeout 14m ./e2e/...
+
+demo: deps build ## two directors, two real servers, kills and a timeline; under two minutes
+	go run ./e2e/cmd/demo
+
+lab: deps build ## run CMD in the lab: make lab CMD='ip netns exec a ipvsadm -Ln'
+	go run ./e2e/cmd/lab $(CMD)
+
+soak: deps build ## what takes longer than make test: 1,000 kills and more
+	POISE_SOAK=1 go test -count=1 -timeout 120m -run Soak -v ./e2e/... ./core/pluginhost/
+
+bench: deps build ## CPU and memory of checks, poised and keepalived in one run
+	go run ./e2e/cmd/bench
+
+fuzz: ## every fuzz target for 20 s each
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+generate: ## Go code from the protos
+	proto/generate.sh
+
+lint: ## vet, format, buf lint, and buf breaking against the accepted interfaces
+	go vet ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	proto/lint.sh
+
+clean: ## remove what was built
+	rm -rf bin build
