@@ -1,0 +1,168 @@
+package plan
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/poise-lb/poise/core/model"
+)
+
+// VirtualServer is a configured virtual server, prepared for decisions.
+type VirtualServer struct {
+	Config      *model.VirtualServer
+	RealServers []RealServer
+}
+
+// RealServer is a configured real server with the identities of its checks.
+type RealServer struct {
+	Config *model.RealServer
+	Checks []model.CheckID
+}
+
+// Prepare works out the identities of all checks, once for a configuration. The
+// configuration must not change afterwards.
+func Prepare(config *model.VirtualServer) VirtualServer {
+	v := VirtualServer{Config: config, RealServers: make([]RealServer, len(config.RealServers))}
+	for i := range config.RealServers {
+		r := &config.RealServers[i]
+		v.RealServers[i] = RealServer{Config: r, Checks: make([]model.CheckID, len(r.Checks))}
+		for j, c := range r.Checks {
+			v.RealServers[i].Checks[j] = c.ID()
+		}
+	}
+	return v
+}
+
+// Input is what a decision depends on besides the configuration.
+type Input struct {
+	Overrides map[model.RealServerKey]model.Override
+	Verdicts  map[model.CheckID]Known
+	Now       time.Time
+}
+
+// Memory is what a decision needs from the one before it. The zero value is that of a
+// virtual server that is decided for the first time.
+type Memory struct {
+	// QuorumUp is on which side of the hysteresis the quorum is.
+	QuorumUp bool
+	// Carried are states of real servers from before their checks had verdicts.
+	Carried map[netip.AddrPort]model.Verdict
+}
+
+// Decision is what should be of one virtual server.
+type Decision struct {
+	// Service is what a forwarder should hold.
+	Service model.Service
+	// Status is the same for people, with the reasons.
+	Status model.ServiceStatus
+	// Weight is what counts for the quorum.
+	Weight uint64
+	// Next is when the decision changes by itself; zero: never.
+	Next time.Time
+}
+
+// Decide says what should be of the virtual server now.
+func (v *VirtualServer) Decide(in Input, prev Memory) (Decision, Memory) {
+	d := Decision{Status: model.ServiceStatus{Config: v.Config, RealServers: make([]model.RealServerStatus, len(v.RealServers))}}
+	for i := range v.RealServers {
+		r := &v.RealServers[i]
+		s := &d.Status.RealServers[i]
+		s.Config = r.Config
+		s.Override = in.Overrides[model.RealServerKey{Service: v.Config.Key, Addr: r.Config.Addr}]
+		f := fold(r, in.Verdicts, prev.Carried[r.Config.Addr])
+		s.State, s.Reason, s.Since, s.Checks = f.verdict.State, f.verdict.Reason, f.verdict.Since, f.checks
+		gone := removed(s.Override, in.Now)
+		switch {
+		case gone:
+		case alive(s):
+			s.InTable, s.Weight = true, Weight(r.Config.Weight, s.Override, f.verdict.Weight)
+			d.Weight += uint64(s.Weight)
+		case r.Config.InhibitOnFailure:
+			s.InTable = true
+		}
+		if at := s.Override.Deadline; s.Override.Admin == model.Drain && !at.IsZero() && !gone {
+			if d.Next.IsZero() || at.Before(d.Next) {
+				d.Next = at
+			}
+		}
+	}
+	next := prev
+	next.QuorumUp = quorum(prev.QuorumUp, d.Weight, v.Config.Quorum, v.Config.Hysteresis)
+	d.Status.QuorumUp = next.QuorumUp
+	d.Status.SorryActive = !next.QuorumUp && v.Config.Sorry != nil
+	if d.Status.SorryActive {
+		stepAside(d.Status.RealServers)
+	}
+	d.Service = v.service(&d.Status)
+	return d, next
+}
+
+// alive says that a real server counts as up.
+func alive(s *model.RealServerStatus) bool {
+	return s.State == model.Up || s.State == model.Unknown && !s.Config.Alpha
+}
+
+// quorum says whether there is a quorum, given whether there was one.
+func quorum(up bool, weight uint64, quorum, hysteresis uint32) bool {
+	q, h := uint64(quorum), uint64(hysteresis)
+	switch {
+	case weight == 0:
+		return false
+	case up:
+		// weight >= q - h, written so that it holds for any numbers.
+		return weight+h >= q
+	default:
+		return weight >= q+h
+	}
+}
+
+// stepAside takes the real servers that are up out of the table, in favour of the
+// sorry server. A drained one stays, or its connections would be cut.
+func stepAside(list []model.RealServerStatus) {
+	for i := range list {
+		s := &list[i]
+		if s.InTable && alive(s) && s.Override.Admin != model.Drain {
+			s.InTable, s.Weight = false, 0
+		}
+	}
+}
+
+// service is the table's form of a decision.
+func (v *VirtualServer) service(s *model.ServiceStatus) model.Service {
+	c := v.Config
+	out := model.Service{
+		Key: c.Key, Scheduler: c.Scheduler, SchedulerFlags: c.SchedulerFlags, Persistence: c.Persistence, OnePacket: c.OnePacket,
+		Destinations: make([]model.Destination, 0, len(s.RealServers)+1),
+	}
+	for i := range s.RealServers {
+		if r := &s.RealServers[i]; r.InTable {
+			out.Destinations = append(out.Destinations, model.Destination{
+				Addr: r.Config.Addr, Weight: r.Weight, Forwarding: r.Config.Forwarding,
+				UpperThreshold: r.Config.UpperThreshold, LowerThreshold: r.Config.LowerThreshold,
+			})
+		}
+	}
+	if c.Sorry != nil && (s.SorryActive || c.Sorry.Inhibit) {
+		out.Destinations = addSorry(out.Destinations, c.Sorry, s.SorryActive)
+	}
+	return out
+}
+
+// addSorry adds the sorry server: with weight 1 where it is needed, else 0. It may have
+// the address of a real server; a table holds an address once, and whoever takes
+// connections has it.
+func addSorry(list []model.Destination, sorry *model.SorryServer, active bool) []model.Destination {
+	d := model.Destination{Addr: sorry.Addr, Forwarding: sorry.Forwarding}
+	if active {
+		d.Weight = 1
+	}
+	for i := range list {
+		if list[i].Addr == sorry.Addr {
+			if active {
+				list[i] = d
+			}
+			return list
+		}
+	}
+	return append(list, d)
+}
