@@ -1,0 +1,210 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/poise-lb/poise/core/model"
+)
+
+// keepalived reads a keepalived.conf into a draft.
+type keepalived struct {
+	*draft
+	defaults vrrpDefaults
+	// groups and instances in the order of the file; they are joined at its end.
+	order     []string
+	instances map[string]*instance
+	syncs     []syncGroup
+	sync      *syncDaemon
+}
+
+// syncGroup is a vrrp_sync_group.
+type syncGroup struct {
+	place
+	name    string
+	members []string
+}
+
+func loadKeepalived(d *draft, path string) {
+	s := &scanner{problems: &d.problems, configID: d.options.ConfigID, definitions: map[string]*definition{}}
+	s.file(place{path, 1}, path)
+	k := &keepalived{draft: d, defaults: newVRRPDefaults(), instances: map[string]*instance{}}
+	statements := parse(&d.problems, s.tokens)
+	// What global_defs sets holds for the whole file, wherever it stands.
+	for _, t := range statements {
+		if t.keyword() == "global_defs" && t.block {
+			k.globalDefs(t)
+		}
+	}
+	k.each(atRoot, statements, func(t *statement) {
+		switch t.keyword() {
+		case "global_defs":
+			t.next = len(t.words)
+		case "virtual_server":
+			k.virtualServer(t)
+		case "vrrp_sync_group":
+			k.syncGroup(t)
+		case "vrrp_instance":
+			k.instance(t)
+		}
+	})
+	k.joinGroups()
+	k.joinSync()
+}
+
+// each gives the statements of a block that poise has built to read, and tells of
+// the others.
+func (k *keepalived) each(c context, body []*statement, read func(*statement)) {
+	for _, t := range body {
+		w, ok := keywords[c][t.keyword()]
+		switch {
+		case !ok:
+			k.unknown(c, t)
+		case w.status == unbuilt:
+			k.errorf(t.place, "%s in %s is not built yet: remove it, or keep this director on keepalived", t.keyword(), c)
+		case w.status == unused:
+			k.warnf(t.place, "%s in %s is not used by poise: remove it", t.keyword(), c)
+		case w.block && !t.block:
+			k.errorf(t.place, "%s has no { }: write its settings in braces", t.name())
+		case !w.block && t.block:
+			k.errorf(t.place, "%s takes no { }: remove them, or look for a missing } above", t.keyword())
+		default:
+			read(t)
+			k.extra(t)
+		}
+	}
+}
+
+// extra warns of the words that nobody reads, which keepalived drops without a word.
+func (k *keepalived) extra(t *statement) {
+	if t.next >= len(t.words) {
+		return
+	}
+	if t.keyword() == "auth_pass" {
+		k.warnf(t.place, "extra words after auth_pass are ignored: put a password with blanks in double quotes")
+		return
+	}
+	k.warnf(t.place, "extra words after %s are ignored: %s; write one keyword per line",
+		strings.Join(t.words[:t.next], " "), strings.Join(t.words[t.next:], " "))
+}
+
+// unknown tells of a keyword that does not stand in this context. Its statement is
+// skipped with all its block. Inside what is served or fails over an unknown block
+// is an error: nobody can tell what service would be left without it.
+func (k *keepalived) unknown(c context, t *statement) {
+	if t.keyword() == "{" {
+		return
+	}
+	// What is behind an = may be a secret.
+	word, _, _ := strings.Cut(t.keyword(), "=")
+	hint := meant(word, c.names())
+	other := home(word, c)
+	if other != "" {
+		hint = "; it belongs in " + string(other)
+	}
+	switch {
+	case t.block && c != atRoot && c != inGlobalDefs:
+		k.errorf(t.place, "unknown block %s in %s%s", word, c, hint)
+	case t.block && other != "" && other != atRoot:
+		k.errorf(t.place, "%s does not stand at %s%s: is there a } too many above?", word, c, hint)
+	default:
+		k.warnf(t.place, "unknown keyword %s in %s is skipped%s", word, c, hint)
+	}
+}
+
+func (k *keepalived) globalDefs(t *statement) {
+	k.each(inGlobalDefs, t.body, func(t *statement) {
+		switch t.keyword() {
+		case "router_id":
+			k.config.RouterID, _ = k.word(t)
+		case "default_interface":
+			k.defaults.device, _ = k.word(t)
+		case "lvs_sync_daemon":
+			k.syncDaemon(t)
+		case "vrrp_version":
+			k.version(t)
+		case "vrrp_min_garp":
+			if k.boolean(t) {
+				k.defaults.garpRepeat, k.defaults.garpDelay = 1, 0
+			}
+		case "vrrp_down_timer_adverts":
+			set(&k.defaults.downTimerAdverts, k, t, 1, 100)
+		case "vrrp_garp_master_delay":
+			k.seconds(t, &k.defaults.garpDelay)
+		case "vrrp_garp_master_repeat":
+			set(&k.defaults.garpRepeat, k, t, 0, 255)
+		case "vrrp_garp_master_refresh":
+			k.seconds(t, &k.defaults.garpRefresh)
+		}
+	})
+}
+
+// syncGroup reads the names of a sync group's members, which may share a line.
+func (k *keepalived) syncGroup(t *statement) {
+	name, ok := k.word(t)
+	if !ok {
+		return
+	}
+	g := syncGroup{place: t.place, name: name}
+	k.each(inSyncGroup, t.body, func(t *statement) {
+		for _, line := range t.body {
+			g.members = append(g.members, line.words...)
+			if line.block {
+				k.errorf(line.place, "%s takes no { }: a group lists the names of its instances", line.keyword())
+			}
+		}
+	})
+	if len(g.members) == 0 {
+		k.warnf(t.place, "vrrp_sync_group %s has no members: it is left out", name)
+		return
+	}
+	k.syncs = append(k.syncs, g)
+	k.order = append(k.order, "")
+}
+
+// joinGroups makes failover groups: of each sync group, and of each instance that is
+// in none.
+func (k *keepalived) joinGroups() {
+	next := 0
+	grouped := map[string]string{}
+	for _, g := range k.syncs {
+		for _, m := range g.members {
+			if other, ok := grouped[m]; ok && k.instances[m] != nil {
+				k.errorf(g.place, "vrrp_instance %s is in the sync groups %s and %s: it can follow one only", m, other, g.name)
+			}
+			grouped[m] = g.name
+		}
+	}
+	for _, name := range k.order {
+		if name != "" {
+			if i := k.instances[name]; grouped[name] == "" {
+				k.addGroup(groupPlace{i.at, []place{i.at}}, model.FailoverGroup{Name: name, Instances: []model.Instance{i.Instance}})
+			}
+			continue
+		}
+		g := k.syncs[next]
+		next++
+		at, group := groupPlace{place: g.place}, model.FailoverGroup{Name: g.name}
+		for _, m := range g.members {
+			i, ok := k.instances[m]
+			if !ok {
+				k.warnf(g.place, "vrrp_sync_group %s names the instance %s, which does not exist: it is left out%s", g.name, m, meant(m, k.instanceNames()))
+				continue
+			}
+			at.instances = append(at.instances, i.at)
+			group.Instances = append(group.Instances, i.Instance)
+		}
+		if len(group.Instances) > 0 {
+			k.addGroup(at, group)
+		}
+	}
+}
+
+func (k *keepalived) instanceNames() []string {
+	var out []string
+	for _, name := range k.order {
+		if name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}

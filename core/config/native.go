@@ -1,0 +1,2 @@
+package config
+func loadNative(d *draft, path, format string) {}
