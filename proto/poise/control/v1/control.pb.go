@@ -32,11 +32,11 @@ type OverrideMode int32
 const (
 	// Not set; refused.
 	OverrideMode_OVERRIDE_MODE_UNSPECIFIED OverrideMode = 0
-	// No wish: the configuration and the verdicts decide.
+	// No wish, and no weight either: the configuration and the verdicts decide.
 	OverrideMode_OVERRIDE_MODE_READY OverrideMode = 1
-	// Weight 0: no new connections, those that are open go on.
+	// Weight 0: no new connections, those that are open go on. Ends maintenance.
 	OverrideMode_OVERRIDE_MODE_DRAIN OverrideMode = 2
-	// Out of the table.
+	// Out of the table. Ends a drain.
 	OverrideMode_OVERRIDE_MODE_MAINT OverrideMode = 3
 	// A weight in the place of the configured one.
 	OverrideMode_OVERRIDE_MODE_WEIGHT OverrideMode = 4
@@ -563,7 +563,7 @@ type RealServer struct {
 	ConfiguredWeight uint32 `protobuf:"varint,6,opt,name=configured_weight,json=configuredWeight,proto3" json:"configured_weight,omitempty"`
 	// It is in the table.
 	InTable bool `protobuf:"varint,7,opt,name=in_table,json=inTable,proto3" json:"in_table,omitempty"`
-	// The operator's override: "", "drain", "maint", "weight 10".
+	// The operator's override: "", "drain", "maint", "weight 10", "drain, weight 10".
 	Override string `protobuf:"bytes,8,opt,name=override,proto3" json:"override,omitempty"`
 	// Forwarding method: "DR".
 	Method string `protobuf:"bytes,9,opt,name=method,proto3" json:"method,omitempty"`
@@ -574,7 +574,9 @@ type RealServer struct {
 	// Connections scheduled since it was put in the table.
 	Connections uint64 `protobuf:"varint,12,opt,name=connections,proto3" json:"connections,omitempty"`
 	// Its checks.
-	Checks        []*Check `protobuf:"bytes,13,rep,name=checks,proto3" json:"checks,omitempty"`
+	Checks []*Check `protobuf:"bytes,13,rep,name=checks,proto3" json:"checks,omitempty"`
+	// When a drain ends and the real server leaves the table; absent: never.
+	DrainDeadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=drain_deadline,json=drainDeadline,proto3" json:"drain_deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -696,6 +698,13 @@ func (x *RealServer) GetConnections() uint64 {
 func (x *RealServer) GetChecks() []*Check {
 	if x != nil {
 		return x.Checks
+	}
+	return nil
+}
+
+func (x *RealServer) GetDrainDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrainDeadline
 	}
 	return nil
 }
@@ -1537,7 +1546,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\fsorry_server\x18\x06 \x01(\tR\vsorryServer\x12!\n" +
 	"\fsorry_active\x18\a \x01(\bR\vsorryActive\x12?\n" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.control.v1.RealServerR\vrealServers\x12 \n" +
-	"\vconnections\x18\t \x01(\x04R\vconnections\"\xcd\x03\n" +
+	"\vconnections\x18\t \x01(\x04R\vconnections\"\x90\x04\n" +
 	"\n" +
 	"RealServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1553,7 +1562,8 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	" \x01(\rR\x11activeConnections\x121\n" +
 	"\x14inactive_connections\x18\v \x01(\rR\x13inactiveConnections\x12 \n" +
 	"\vconnections\x18\f \x01(\x04R\vconnections\x12/\n" +
-	"\x06checks\x18\r \x03(\v2\x17.poise.control.v1.CheckR\x06checks\"\xde\x01\n" +
+	"\x06checks\x18\r \x03(\v2\x17.poise.control.v1.CheckR\x06checks\x12A\n" +
+	"\x0edrain_deadline\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\rdrainDeadline\"\xde\x01\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x18\n" +
@@ -1679,28 +1689,29 @@ var file_poise_control_v1_control_proto_depIdxs = []int32{
 	6,  // 8: poise.control.v1.VirtualServer.real_servers:type_name -> poise.control.v1.RealServer
 	18, // 9: poise.control.v1.RealServer.since:type_name -> google.protobuf.Timestamp
 	7,  // 10: poise.control.v1.RealServer.checks:type_name -> poise.control.v1.Check
-	18, // 11: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
-	19, // 12: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
-	18, // 13: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
-	9,  // 14: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
-	17, // 15: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
-	18, // 16: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
-	18, // 17: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
-	0,  // 18: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
-	19, // 19: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
-	1,  // 20: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
-	11, // 21: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
-	13, // 22: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
-	15, // 23: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
-	2,  // 24: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
-	12, // 25: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
-	14, // 26: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
-	16, // 27: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
-	24, // [24:28] is the sub-list for method output_type
-	20, // [20:24] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	18, // 11: poise.control.v1.RealServer.drain_deadline:type_name -> google.protobuf.Timestamp
+	18, // 12: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
+	19, // 13: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
+	18, // 14: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
+	9,  // 15: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
+	17, // 16: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
+	18, // 17: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
+	18, // 18: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
+	0,  // 19: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
+	19, // 20: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
+	1,  // 21: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
+	11, // 22: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
+	13, // 23: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
+	15, // 24: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
+	2,  // 25: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
+	12, // 26: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
+	14, // 27: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
+	16, // 28: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_poise_control_v1_control_proto_init() }

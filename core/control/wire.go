@@ -1,0 +1,212 @@
+package control
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poise-lb/poise/core/failover"
+	"github.com/poise-lb/poise/core/forwarder"
+	"github.com/poise-lb/poise/core/model"
+	"github.com/poise-lb/poise/internal/printable"
+	controlv1 "github.com/poise-lb/poise/proto/poise/control/v1"
+)
+
+func encodeStatus(d Daemon) *controlv1.StatusResponse {
+	info, snapshot, table := d.Info(), d.Snapshot(), d.Forwarder()
+	if snapshot == nil {
+		snapshot = &model.Snapshot{}
+	}
+	observed := make(map[model.ServiceKey]*model.Service, len(table.Services))
+	for i := range table.Services {
+		observed[table.Services[i].Key] = &table.Services[i]
+	}
+	out := &controlv1.StatusResponse{
+		Daemon:          encodeInfo(info),
+		VirtualServers:  make([]*controlv1.VirtualServer, 0, len(snapshot.Services)),
+		FailoverGroups:  encodeGroups(snapshot.Groups, d.Instances()),
+		ForeignServices: foreign(snapshot, table.Services),
+		Forwarder:       encodeForwarder(info.Forwarder, snapshot, table),
+	}
+	for i := range snapshot.Services {
+		s := &snapshot.Services[i]
+		out.VirtualServers = append(out.VirtualServers, encodeService(s, observed[s.Config.Key]))
+	}
+	for _, p := range d.Plugins() {
+		out.Plugins = append(out.Plugins, encodePlugin(p))
+	}
+	return out
+}
+
+func encodeInfo(i Info) *controlv1.Daemon {
+	return &controlv1.Daemon{
+		Version: i.Version, Pid: uint32(i.Pid), StartedAt: encodeTime(i.StartedAt),
+		RouterId: printable.Text(i.RouterID), ConfigFile: printable.Text(i.ConfigFile),
+		ConfigLoadedAt: encodeTime(i.ConfigLoadedAt), ReloadErrors: printable.Texts(i.ReloadErrors),
+	}
+}
+
+func encodeForwarder(kind string, s *model.Snapshot, f forwarder.Status) *controlv1.Forwarder {
+	out := &controlv1.Forwarder{
+		Type: kind, Platform: f.Platform, AppliedGeneration: f.AppliedGeneration, DesiredGeneration: f.DesiredGeneration,
+		AppliedAt: encodeTime(f.AppliedAt), Repairs: f.Repairs, ConnectionSync: encodeSync(s.Sync, f.Syncs),
+	}
+	for _, object := range slices.Sorted(maps.Keys(f.Errors)) {
+		out.Errors = append(out.Errors, printable.Text(object+": "+f.Errors[object]))
+	}
+	return out
+}
+
+// encodeSync tells the sync daemons that run, ours or not, and ours if it does not.
+func encodeSync(want *model.DesiredSync, running []model.DesiredSync) string {
+	var parts []string
+	is := false
+	for _, s := range running {
+		parts = append(parts, syncText(s))
+		is = is || want != nil && s.Role == want.Role && s.Sync.Interface == want.Sync.Interface && s.Sync.ID == want.Sync.ID
+	}
+	if want != nil && want.Role != model.NoSync && !is {
+		parts = append(parts, syncText(*want)+" (not running)")
+	}
+	return printable.Text(strings.Join(parts, "; "))
+}
+
+func syncText(s model.DesiredSync) string {
+	return fmt.Sprintf("%s on %s, id %d", s.Role, s.Sync.Interface, s.Sync.ID)
+}
+
+// foreign are the services of the table that the configuration does not have.
+func foreign(s *model.Snapshot, table []model.Service) []string {
+	configured := make(map[model.ServiceKey]bool, len(s.Services))
+	for i := range s.Services {
+		configured[s.Services[i].Config.Key] = true
+	}
+	var out []string
+	for i := range table {
+		if !configured[table[i].Key] {
+			out = append(out, table[i].Key.String())
+		}
+	}
+	return out
+}
+
+func encodeService(s *model.ServiceStatus, observed *model.Service) *controlv1.VirtualServer {
+	c := s.Config
+	out := &controlv1.VirtualServer{
+		Name: c.Key.String(), Scheduler: c.Scheduler, Method: c.Forwarding.Method.String(),
+		QuorumUp: s.QuorumUp, Quorum: c.Quorum, SorryActive: s.SorryActive,
+		RealServers: make([]*controlv1.RealServer, 0, len(s.RealServers)),
+	}
+	if c.Sorry != nil {
+		out.SorryServer = c.Sorry.Addr.String()
+	}
+	destinations := map[netip.AddrPort]*model.Destination{}
+	if observed != nil {
+		out.Connections = observed.Counters.Connections
+		for i := range observed.Destinations {
+			destinations[observed.Destinations[i].Addr] = &observed.Destinations[i]
+		}
+	}
+	for i := range s.RealServers {
+		r := &s.RealServers[i]
+		out.RealServers = append(out.RealServers, encodeRealServer(r, destinations[r.Config.Addr]))
+	}
+	return out
+}
+
+func encodeRealServer(r *model.RealServerStatus, observed *model.Destination) *controlv1.RealServer {
+	out := &controlv1.RealServer{
+		Name: r.Config.Addr.String(), Verdict: r.State.String(), Reason: printable.Text(r.Reason), Since: encodeTime(r.Since),
+		Weight: r.Weight, ConfiguredWeight: r.Config.Weight, InTable: r.InTable,
+		Override: overrideText(r.Override), DrainDeadline: encodeTime(r.Override.Deadline),
+		Method: r.Config.Forwarding.Method.String(), Checks: make([]*controlv1.Check, 0, len(r.Checks)),
+	}
+	if observed != nil {
+		out.Connections = observed.Counters.Connections
+		out.ActiveConnections, out.InactiveConnections = observed.Counters.ActiveConnections, observed.Counters.InactiveConnections
+	}
+	for _, c := range r.Checks {
+		out.Checks = append(out.Checks, &controlv1.Check{
+			Type: c.Check.Type, Target: c.Check.Target.Addr.String(), Verdict: c.Verdict.State.String(),
+			Reason: printable.Text(c.Verdict.Reason), Since: encodeTime(c.Verdict.Since),
+			Id: string(c.ID), Interval: durationpb.New(c.Check.Schedule.Interval),
+		})
+	}
+	return out
+}
+
+// overrideText gives "", "drain", "maint", "weight 10", "drain, weight 10".
+func overrideText(o model.Override) string {
+	var parts []string
+	if o.Admin != model.Ready {
+		parts = append(parts, o.Admin.String())
+	}
+	if o.Weight != nil {
+		parts = append(parts, fmt.Sprintf("weight %d", *o.Weight))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func encodeGroups(groups []model.GroupStatus, seen []failover.InstanceStatus) []*controlv1.FailoverGroup {
+	type name struct{ group, instance string }
+	counters := make(map[name]failover.InstanceStatus, len(seen))
+	for _, i := range seen {
+		counters[name{i.Group, i.Instance}] = i
+	}
+	out := make([]*controlv1.FailoverGroup, 0, len(groups))
+	for _, g := range groups {
+		group := &controlv1.FailoverGroup{
+			Name: printable.Text(g.Config.Name), Role: g.Role.String(), Reason: printable.Text(g.Reason), Since: encodeTime(g.Since),
+		}
+		for i := range g.Config.Instances {
+			config := &g.Config.Instances[i]
+			group.Instances = append(group.Instances, encodeInstance(config, counters[name{g.Config.Name, config.Name}]))
+		}
+		out = append(out, group)
+	}
+	return out
+}
+
+func encodeInstance(c *model.Instance, i failover.InstanceStatus) *controlv1.Instance {
+	out := &controlv1.Instance{
+		Name: printable.Text(c.Name), Interface: printable.Text(c.Interface),
+		VirtualRouterId: uint32(c.VirtualRouterID), Priority: uint32(c.Priority),
+		MasterAddress: i.MasterAddress, MasterPriority: i.MasterPriority,
+		AdvertsSent: i.AdvertsSent, AdvertsReceived: i.AdvertsReceived, BecameMaster: i.BecameMaster,
+		PacketErrors: i.PacketErrors, AddressesRestored: i.AddressesRestored,
+	}
+	for _, list := range [][]model.VirtualAddress{c.Addresses, c.Excluded} {
+		for _, a := range list {
+			out.Addresses = append(out.Addresses, a.Prefix.String())
+		}
+	}
+	return out
+}
+
+func encodePlugin(p model.PluginStatus) *controlv1.Plugin {
+	return &controlv1.Plugin{
+		Name: p.Name, State: p.State, Pid: uint32(p.Pid), Version: p.Version, Restarts: p.Restarts,
+		StartedAt: encodeTime(p.StartedAt), LastFailure: printable.Text(p.LastFailure), Kinds: p.Kinds,
+		User: p.User, Capabilities: p.Capabilities, Path: printable.Text(p.Path),
+	}
+}
+
+func encodeEvent(e model.Event) *controlv1.EventsResponse {
+	return &controlv1.EventsResponse{
+		At: encodeTime(e.At), Kind: e.Kind, Object: printable.Text(e.Object), Message: printable.Text(e.Message), Sequence: e.Sequence,
+	}
+}
+
+// encodeTime leaves the zero time out.
+func encodeTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
