@@ -71,7 +71,7 @@ func (v *VirtualServer) Decide(in Input, prev Memory) (Decision, Memory) {
 		s.Override = in.Overrides[model.RealServerKey{Service: v.Config.Key, Addr: r.Config.Addr}]
 		f := fold(r, in.Verdicts, prev.Carried[r.Config.Addr])
 		s.State, s.Reason, s.Since, s.Checks = f.verdict.State, f.verdict.Reason, f.verdict.Since, f.checks
-		gone := removed(s.Override, in.Now)
+		gone := Removed(s.Override, in.Now)
 		switch {
 		case gone:
 		case alive(s):

@@ -28,8 +28,8 @@ func Weight(configured uint32, override model.Override, verdicts int64) uint32 {
 // bound keeps sums of weights far from the ends of int64.
 func bound(w int64) int64 { return max(-MaxWeight, min(w, MaxWeight)) }
 
-// removed says that an operator wants the real server out of the table at this time.
-func removed(o model.Override, now time.Time) bool {
+// Removed says that an operator wants the real server out of the table at this time.
+func Removed(o model.Override, now time.Time) bool {
 	switch o.Admin {
 	case model.Maintenance:
 		return true

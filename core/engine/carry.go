@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/poise-lb/poise/core/model"
+	"github.com/poise-lb/poise/core/plan"
+)
+
+// Reasons of states that were carried over.
+const (
+	carriedReload  = "it was up before the reload, its new check has no verdict yet"
+	adoptedUp      = "adopted: it was in the table"
+	adoptedAbsent  = "adopted: it was not in the table"
+	adoptedInhibit = "adopted: it had weight 0 in the table"
+)
+
+// carry takes the states of real servers over a reload that gives them other checks,
+// until those have verdicts: a reload never puts one back that was down, nor takes one
+// out that was up.
+func (c *core) carry(v *plan.VirtualServer, before *model.ServiceStatus) map[netip.AddrPort]model.Verdict {
+	var carried map[netip.AddrPort]model.Verdict
+	var states map[netip.AddrPort]*model.RealServerStatus
+	for i := range v.RealServers {
+		r := &v.RealServers[i]
+		pending, down := c.standing(r)
+		if !pending {
+			continue
+		}
+		if states == nil {
+			states = byAddress(before)
+		}
+		old := states[r.Config.Addr]
+		if old == nil || old.State == model.Unknown {
+			continue
+		}
+		// One whose own check still says down needs nothing carried.
+		if old.State == model.Down && down {
+			continue
+		}
+		verdict := model.Verdict{State: old.State, Reason: old.Reason, Since: old.Since}
+		if old.State == model.Up {
+			verdict.Reason = carriedReload
+		}
+		if carried == nil {
+			carried = map[netip.AddrPort]model.Verdict{}
+		}
+		carried[r.Config.Addr] = verdict
+	}
+	return carried
+}
+
+// standing says whether a real server has a check that was neither up nor down yet, and
+// whether it has one that is down.
+func (c *core) standing(r *plan.RealServer) (pending, down bool) {
+	for _, id := range r.Checks {
+		switch c.verdicts[id].Held.State {
+		case model.Unknown:
+			pending = true
+		case model.Down:
+			down = true
+		}
+	}
+	return pending, down
+}
+
+func byAddress(s *model.ServiceStatus) map[netip.AddrPort]*model.RealServerStatus {
+	out := make(map[netip.AddrPort]*model.RealServerStatus, len(s.RealServers))
+	for i := range s.RealServers {
+		out[s.RealServers[i].Config.Addr] = &s.RealServers[i]
+	}
+	return out
+}
+
+// known is what is known of a check: what it said, or else what was carried over for
+// all its real servers alike. Where they differ nothing is known, so that its first
+// probe decides.
+func (c *core) known(id model.CheckID) model.State {
+	if held := c.verdicts[id].Held.State; held != model.Unknown {
+		return held
+	}
+	state := model.Unknown
+	for i, u := range c.users[id] {
+		s := &c.servers[u.server]
+		carried := s.memory.Carried[s.plan.RealServers[u.real].Config.Addr].State
+		if i > 0 && carried != state {
+			return model.Unknown
+		}
+		state = carried
+	}
+	return state
+}
+
+// adoption is what was found in the table at start.
+type adoption struct {
+	services []model.Service
+	// configured are the real servers of the configuration that was in force when the
+	// table was made; nil: not known.
+	configured map[model.RealServerKey]bool
+}
+
+// adopt takes what is in the table before anything is applied as provisional states, so
+// that a start disturbs nothing that is forwarding. It counts once.
+func (c *core) adopt(a *adoption, now time.Time) {
+	if c.adopted || c.adoption != nil {
+		return
+	}
+	c.adoption = a
+	c.applyAdoption(now)
+}
+
+// applyAdoption waits for a configuration.
+func (c *core) applyAdoption(now time.Time) {
+	if c.adoption == nil || c.config == nil {
+		return
+	}
+	for i := range c.adoption.services {
+		actual := &c.adoption.services[i]
+		if n, ok := c.index[actual.Key]; ok {
+			c.adoptService(n, actual, now)
+		}
+	}
+	c.adoption, c.adopted = nil, true
+}
+
+func (c *core) adoptService(n int, actual *model.Service, now time.Time) {
+	s := &c.servers[n]
+	v := s.plan.Config
+	found := make(map[netip.AddrPort]*model.Destination, len(actual.Destinations))
+	for i := range actual.Destinations {
+		found[actual.Destinations[i].Addr] = &actual.Destinations[i]
+	}
+	carried := map[netip.AddrPort]model.Verdict{}
+	present, serving := 0, false
+	for i := range v.RealServers {
+		r := &v.RealServers[i]
+		destination := found[r.Addr]
+		if destination != nil {
+			present++
+			serving = serving || destination.Weight > 0
+		}
+		if len(r.Checks) == 0 {
+			continue
+		}
+		if verdict := c.adoptRealServer(v, r, destination, len(found) > 0, now); verdict.State != model.Unknown {
+			carried[r.Addr] = verdict
+		}
+	}
+	s.memory.Carried = carried
+	// Which side of the hysteresis it was on: real servers that take connections are in
+	// the table while there is a quorum, or where no sorry server takes their place.
+	s.memory.QuorumUp = serving
+	c.touch(n)
+	c.tell(now, "table", v.Key.String(), fmt.Sprintf("adopted: %d of %d real servers are in it", present, len(v.RealServers)))
+}
+
+// adoptRealServer gives the provisional state of one real server, Unknown for none.
+func (c *core) adoptRealServer(v *model.VirtualServer, r *model.RealServer, found *model.Destination, content bool, now time.Time) model.Verdict {
+	key := model.RealServerKey{Service: v.Key, Addr: r.Addr}
+	override := c.overrides[key]
+	switch {
+	case found != nil && found.Weight == 0 && r.InhibitOnFailure && plan.Weight(r.Weight, override, 0) > 0:
+		return model.Verdict{State: model.Down, Reason: adoptedInhibit, Since: now}
+	case found != nil:
+		return model.Verdict{State: model.Up, Reason: adoptedUp, Since: now}
+	case plan.Removed(override, now):
+		// The operator took it out: that says nothing of its health.
+		return model.Verdict{}
+	case c.adoption.configured == nil && content, c.adoption.configured[key]:
+		return model.Verdict{State: model.Down, Reason: adoptedAbsent, Since: now}
+	}
+	// New in the configuration, or the table says nothing.
+	return model.Verdict{}
+}
