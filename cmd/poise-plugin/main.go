@@ -1,0 +1,71 @@
+// Command poise-plugin is poise's own plugins in one executable, which costs less
+// memory than one each. The daemon starts it; the argument says which.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/poise-lb/poise/internal/version"
+	"github.com/poise-lb/poise/plugins/checkers/tcp"
+	"github.com/poise-lb/poise/plugins/forwarders/null"
+	"github.com/poise-lb/poise/sdk"
+)
+
+// applet is one of the executable's plugins.
+type applet struct {
+	name, does string
+	plugin     func() sdk.Plugin
+}
+
+var applets = []applet{
+	{"checkers", "checks of real servers: tcp", func() sdk.Plugin {
+		return sdk.Plugin{Checkers: map[string]sdk.Checker{tcp.Type: tcp.New()}}
+	}},
+	{"null", "forwarder without a data plane, for trials", func() sdk.Plugin {
+		return sdk.Plugin{Forwarder: null.New(), ForwarderType: null.Type}
+	}},
+}
+
+func main() {
+	plugin, code := choose(os.Args[1:], os.Stdout, os.Stderr)
+	if plugin == nil {
+		os.Exit(code)
+	}
+	sdk.Serve(*plugin)
+}
+
+// choose finds the plugin that the arguments name; without one it has said all there
+// is to say, and gives the exit code.
+func choose(args []string, out, errs io.Writer) (*sdk.Plugin, int) {
+	if len(args) != 1 {
+		usage(errs)
+		return nil, 2
+	}
+	switch args[0] {
+	case "--version":
+		fmt.Fprintln(out, "poise-plugin", version.Version)
+		return nil, 0
+	case "--help", "-h", "help":
+		usage(out)
+		return nil, 0
+	}
+	for _, a := range applets {
+		if a.name == args[0] {
+			p := a.plugin()
+			p.Name, p.Version = a.name, version.Version
+			return &p, 0
+		}
+	}
+	fmt.Fprintf(errs, "poise-plugin: no plugin %q\n", args[0])
+	usage(errs)
+	return nil, 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "poise-plugin: poise's own plugins; poised starts them\n\nusage: poise-plugin PLUGIN | --version | --help\n\n")
+	for _, a := range applets {
+		fmt.Fprintf(w, "  %-10s %s\n", a.name, a.does)
+	}
+}

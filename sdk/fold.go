@@ -1,0 +1,65 @@
+package sdk
+
+import checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
+
+// Short names of the wire's states.
+const (
+	stateNone    = checkv1.VerdictState_VERDICT_STATE_UNSPECIFIED
+	stateUp      = checkv1.VerdictState_VERDICT_STATE_UP
+	stateDown    = checkv1.VerdictState_VERDICT_STATE_DOWN
+	stateUnknown = checkv1.VerdictState_VERDICT_STATE_UNKNOWN
+)
+
+// fold makes verdicts out of the results of one check's probes. Its rules:
+//
+//   - one success is up;
+//   - with no verdict yet, the first failure is down, without retries;
+//   - else retries+1 failures in a row are down; one more failure keeps it down;
+//   - a probe that could not be made keeps the verdict and the count of failures;
+//     retries+1 of those in a row are unknown, and the next success or, if the
+//     verdict was down, the next failure brings the verdict back.
+type fold struct {
+	// verdict is the last one that was up or down.
+	verdict checkv1.VerdictState
+	// told is what the daemon was told last by this process; stateNone: nothing.
+	told     checkv1.VerdictState
+	weight   int64
+	failures uint32
+	unknowns uint32
+}
+
+// step takes one result. tell: the state that the daemon should be told now, stateNone
+// for nothing new. retry: the next probe is a retry.
+func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry bool) {
+	switch r.Outcome {
+	case Up:
+		f.failures, f.unknowns = 0, 0
+		f.verdict = stateUp
+		if f.told == stateUp && f.weight == r.Weight {
+			return stateNone, false
+		}
+	case Down:
+		f.unknowns = 0
+		if f.verdict == stateUp && f.failures < retries {
+			f.failures++
+			return stateNone, true
+		}
+		f.failures = 0
+		f.verdict = stateDown
+		if f.told == stateDown {
+			return stateNone, false
+		}
+	default:
+		if f.unknowns < retries {
+			f.unknowns++
+			return stateNone, true
+		}
+		if f.told == stateUnknown {
+			return stateNone, false
+		}
+		f.told = stateUnknown
+		return stateUnknown, false
+	}
+	f.told, f.weight = f.verdict, r.Weight
+	return f.told, false
+}

@@ -1,0 +1,318 @@
+package sdk
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
+)
+
+// deadlineSlack is how long after its timeout a probe may still answer, for the time
+// that a wake-up takes.
+const deadlineSlack = 50 * time.Millisecond
+
+// check is one configured probe and what is known of it.
+type check struct {
+	id       string
+	prober   Prober
+	target   Target
+	interval time.Duration
+	timeout  time.Duration
+	delay    time.Duration
+	warmup   time.Duration
+	retries  uint32
+
+	// grid is the time of the first start; regular starts are whole intervals later.
+	grid time.Duration
+	// due is the slot of the next start; entries in other slots are stale.
+	due time.Duration
+	// busy from the moment that a probe is due until it has returned.
+	busy    bool
+	removed bool
+
+	fold    fold
+	reason  string
+	decided time.Time
+	// unsent: the daemon has not been told the latest.
+	unsent bool
+}
+
+// attempt is one run of a probe.
+type attempt struct {
+	check *check
+	batch *batch
+	// over: it has returned. late: its deadline passed before that.
+	over, late bool
+}
+
+// batch is the probes with one timeout that were started at one moment.
+type batch struct {
+	timeout  time.Duration
+	expires  time.Duration
+	attempts []attempt
+	// open is how many have not returned.
+	open int
+	// release frees what the scheduler holds for the batch, when all have returned.
+	release func()
+}
+
+// counts are totals since the process started.
+type counts struct {
+	probes, failures, overdue uint64
+	// lateness is the greatest since it was last taken.
+	lateness time.Duration
+}
+
+// schedule says which probe starts when, and what its result means. It is pure: time
+// comes in, starts and verdicts go out; the scheduler runs it.
+type schedule struct {
+	epoch time.Time
+	// limit is how many probes may run at once; what is due above it waits.
+	limit   int
+	running int
+
+	checks  map[string]*check
+	slots   slots
+	waiting []*check
+	batches batches
+	unsent  []*check
+	counts  counts
+}
+
+func newSchedule(epoch time.Time, limit int) *schedule {
+	return &schedule{epoch: epoch, limit: limit, checks: map[string]*check{}, slots: slots{checks: map[time.Duration][]*check{}}}
+}
+
+// set replaces the set of checks: those of fresh are added, those of keep go on
+// undisturbed, all others end.
+func (s *schedule) set(now time.Time, keep map[string]bool, fresh []*check) {
+	at := now.Sub(s.epoch)
+	for id, c := range s.checks {
+		if !keep[id] {
+			c.removed = true
+			delete(s.checks, id)
+		}
+	}
+	for _, c := range fresh {
+		s.checks[c.id] = c
+		c.grid = ceil(at+time.Duration(spread(c.id)*float64(c.warmup)), c.slot())
+		s.plan(c, c.grid)
+	}
+}
+
+// slot is the grain of the check's starts.
+func (c *check) slot() time.Duration {
+	if c.interval < 10*slotWidth {
+		return fineSlotWidth
+	}
+	return slotWidth
+}
+
+// regular gives the first regular start after a time.
+func (c *check) regular(after time.Duration) time.Duration {
+	if after < c.grid {
+		return c.grid
+	}
+	return c.grid + ((after-c.grid)/c.interval+1)*c.interval
+}
+
+// plan puts the next start of a check into its slot.
+func (s *schedule) plan(c *check, at time.Duration) {
+	c.due = ceil(at, c.slot())
+	s.slots.add(c.due, c)
+}
+
+// due gives the probes that start now, in batches. A check whose last probe still runs
+// or waits is left out, and counted.
+func (s *schedule) due(now time.Time) []*batch {
+	at := now.Sub(s.epoch)
+	for {
+		first, ok := s.slots.first()
+		if !ok || first > at {
+			break
+		}
+		list := s.slots.pop()
+		for _, c := range list {
+			if c.removed || c.due != first {
+				continue
+			}
+			s.counts.lateness = max(s.counts.lateness, at-first)
+			s.counts.overdue += uint64((at - first) / c.interval)
+			s.plan(c, c.regular(at))
+			if c.busy {
+				s.counts.overdue++
+				continue
+			}
+			c.busy = true
+			s.waiting = append(s.waiting, c)
+		}
+		s.slots.reuse(list)
+	}
+	return s.start(at)
+}
+
+// start takes from those that wait what the limit allows.
+func (s *schedule) start(at time.Duration) []*batch {
+	var started []*batch
+	for len(s.waiting) > 0 && s.running < s.limit {
+		c := s.waiting[0]
+		s.waiting[0] = nil
+		s.waiting = s.waiting[1:]
+		if c.removed {
+			continue
+		}
+		var b *batch
+		for _, other := range started {
+			if other.timeout == c.timeout {
+				b = other
+			}
+		}
+		if b == nil {
+			b = &batch{timeout: c.timeout, expires: at + c.timeout + deadlineSlack}
+			started = append(started, b)
+			heap.Push(&s.batches, b)
+		}
+		b.attempts = append(b.attempts, attempt{check: c, batch: b})
+		b.open++
+		s.running++
+	}
+	if len(s.waiting) == 0 {
+		s.waiting = nil
+	}
+	return started
+}
+
+// finish takes the result of an attempt.
+func (s *schedule) finish(now time.Time, a *attempt, r Result) {
+	a.over = true
+	if a.batch.open--; a.batch.open == 0 {
+		a.batch.release()
+	}
+	a.check.busy = false
+	s.running--
+	if !a.late {
+		s.take(now, a.check, r)
+	}
+}
+
+// expire gives up on attempts whose deadline has passed: each has failed, and its
+// check is not probed again until it returns.
+func (s *schedule) expire(now time.Time) {
+	at := now.Sub(s.epoch)
+	for len(s.batches) > 0 && (s.batches[0].open == 0 || s.batches[0].expires <= at) {
+		b := heap.Pop(&s.batches).(*batch)
+		for i := range b.attempts {
+			if a := &b.attempts[i]; !a.over {
+				a.late = true
+				s.take(now, a.check, Result{Outcome: Down, Reason: fmt.Sprintf("timeout: the probe did not return within %s", b.timeout)})
+			}
+		}
+	}
+}
+
+// take folds a result into the check's verdict.
+func (s *schedule) take(now time.Time, c *check, r Result) {
+	s.counts.probes++
+	if r.Outcome != Up {
+		s.counts.failures++
+	}
+	if c.removed {
+		return
+	}
+	tell, retry := c.fold.step(r, c.retries)
+	if retry {
+		s.plan(c, now.Sub(s.epoch)+c.delay)
+	}
+	if tell != stateNone {
+		c.reason, c.decided = r.Reason, now
+		s.send(c)
+	}
+}
+
+func (s *schedule) send(c *check) {
+	if !c.unsent {
+		c.unsent = true
+		s.unsent = append(s.unsent, c)
+	}
+}
+
+// resend makes every verdict unsent, for a stream that has not had them.
+func (s *schedule) resend() {
+	for _, c := range s.checks {
+		if c.fold.told != stateNone {
+			s.send(c)
+		}
+	}
+}
+
+// verdict is what the daemon is told of a check.
+type verdict struct {
+	id      string
+	state   checkv1.VerdictState
+	reason  string
+	decided time.Time
+	weight  int64
+}
+
+// verdicts takes what is unsent; of each check only the latest.
+func (s *schedule) verdicts() []verdict {
+	if len(s.unsent) == 0 {
+		return nil
+	}
+	out := make([]verdict, 0, len(s.unsent))
+	for _, c := range s.unsent {
+		c.unsent = false
+		if !c.removed {
+			out = append(out, verdict{id: c.id, state: c.fold.told, reason: c.reason, decided: c.decided, weight: c.fold.weight})
+		}
+	}
+	clear(s.unsent)
+	s.unsent = s.unsent[:0]
+	return out
+}
+
+// next gives the time at which due or expire have something to do.
+func (s *schedule) next() (time.Time, bool) {
+	for len(s.batches) > 0 && s.batches[0].open == 0 {
+		heap.Pop(&s.batches)
+	}
+	at, ok := s.slots.first()
+	if len(s.batches) > 0 && (!ok || s.batches[0].expires < at) {
+		at, ok = s.batches[0].expires, true
+	}
+	return s.epoch.Add(at), ok
+}
+
+// batches is a heap, the first to expire first.
+type batches []*batch
+
+func (b batches) Len() int           { return len(b) }
+func (b batches) Less(i, j int) bool { return b[i].expires < b[j].expires }
+func (b batches) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
+func (b *batches) Push(x any)        { *b = append(*b, x.(*batch)) }
+func (b *batches) Pop() any {
+	last := len(*b) - 1
+	x := (*b)[last]
+	(*b)[last] = nil
+	*b = (*b)[:last]
+	return x
+}
+
+// ceil rounds up to a multiple of grain.
+func ceil(t, grain time.Duration) time.Duration {
+	return (t + grain - 1) / grain * grain
+}
+
+// spread gives a number in [0, 1) that is the same for the same id and evenly spread
+// over different ids: FNV-1a, with its bits mixed.
+func spread(id string) float64 {
+	h := uint64(14695981039346656037)
+	for i := range len(id) {
+		h = (h ^ uint64(id[i])) * 1099511628211
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
+	return float64(h>>11) / (1 << 53)
+}
