@@ -20,9 +20,9 @@ type Daemon interface {
 	Forwarder() forwarder.Status
 	// Instances are the counters of the instances that run.
 	Instances() []failover.InstanceStatus
-	// Events calls send with the events the daemon still holds, oldest first, and with
-	// follow goes on with those to come until ctx is done. It returns the error of send.
-	Events(ctx context.Context, follow bool, send func(model.Event) error) error
+	// Events gives the events after a sequence number that are still held, oldest first,
+	// and how many are not held any more. more is closed when there is another one.
+	Events(after uint64) (events []model.Event, missed uint64, more <-chan struct{})
 	// Override is what SetOverride stored last for a real server.
 	Override(key model.RealServerKey) model.Override
 	// SetOverride stores an operator's wish; the zero value takes it back. It is on disk

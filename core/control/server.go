@@ -74,14 +74,32 @@ func (s *Server) Status(context.Context, *controlv1.StatusRequest) (*controlv1.S
 
 // Events implements poise.control.v1.
 func (s *Server) Events(r *controlv1.EventsRequest, stream grpc.ServerStreamingServer[controlv1.EventsResponse]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	defer context.AfterFunc(s.ending, cancel)()
-	err := s.daemon.Events(ctx, r.GetFollow(), func(e model.Event) error { return stream.Send(encodeEvent(e)) })
-	if s.ending.Err() != nil && stream.Context().Err() == nil {
-		return status.Error(codes.Unavailable, "poised stops")
+	for last := uint64(0); ; {
+		events, missed, more := s.daemon.Events(last)
+		// At the beginning nobody has missed what is not held any more.
+		if missed > 0 && last > 0 {
+			gap := model.Event{Sequence: last + missed, At: time.Now(), Kind: "notice", Object: "events", Message: fmt.Sprintf("%d events were missed: they came faster than they were taken", missed)}
+			if err := stream.Send(encodeEvent(gap)); err != nil {
+				return err
+			}
+		}
+		for _, e := range events {
+			if err := stream.Send(encodeEvent(e)); err != nil {
+				return err
+			}
+			last = e.Sequence
+		}
+		if !r.GetFollow() {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case <-s.ending.Done():
+			return status.Error(codes.Unavailable, "poised stops")
+		}
 	}
-	return err
 }
 
 // SetOverride implements poise.control.v1.

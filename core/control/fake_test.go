@@ -1,0 +1,163 @@
+package control
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/poise-lb/poise/core/failover"
+	"github.com/poise-lb/poise/core/forwarder"
+	"github.com/poise-lb/poise/core/model"
+)
+
+var started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// fakeDaemon keeps overrides and events as a daemon does.
+type fakeDaemon struct {
+	reload func() ([]string, error)
+
+	mu        sync.Mutex
+	snapshot  *model.Snapshot
+	overrides map[model.RealServerKey]model.Override
+	failing   error
+	events    []model.Event
+	added     chan struct{}
+}
+
+func newFake() *fakeDaemon {
+	return &fakeDaemon{
+		snapshot: exampleSnapshot(), overrides: map[model.RealServerKey]model.Override{}, added: make(chan struct{}),
+		reload: func() ([]string, error) { return nil, nil },
+	}
+}
+
+func (f *fakeDaemon) Info() Info {
+	return Info{
+		Version: "1.2.3", Pid: 42, StartedAt: started, RouterID: "LVS_A", ConfigFile: "/etc/poise/poise.yaml",
+		ConfigLoadedAt: started, ReloadErrors: []string{"/etc/poise/poise.yaml:7: error: a port of 70000"}, Forwarder: "ipvs",
+	}
+}
+
+func (f *fakeDaemon) Snapshot() *model.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshot
+}
+
+func (f *fakeDaemon) Plugins() []model.PluginStatus {
+	return []model.PluginStatus{{
+		Name: "checkers", State: "running", Pid: 43, Version: "1.2.3", Restarts: 2, StartedAt: started.Add(time.Minute),
+		LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin",
+	}}
+}
+
+func (f *fakeDaemon) Forwarder() forwarder.Status {
+	return forwarder.Status{
+		Platform: "IPVS 1.2.1", AppliedGeneration: 8, DesiredGeneration: 9, AppliedAt: started, Repairs: 3,
+		Errors: map[string]string{"b": "two", "a": "one"},
+		Services: []model.Service{
+			{
+				Key: webKey, Counters: model.Counters{Connections: 100},
+				Destinations: []model.Destination{{
+					Addr:     netip.MustParseAddrPort("192.0.2.1:80"),
+					Counters: model.Counters{Connections: 60, ActiveConnections: 5, InactiveConnections: 7},
+				}},
+			},
+			{Key: model.ServiceKey{FWMark: 99}},
+		},
+		Syncs: []model.DesiredSync{{Role: model.SyncMaster, Sync: model.ConnectionSync{Interface: "eth0", ID: 51}}},
+	}
+}
+
+func (f *fakeDaemon) Instances() []failover.InstanceStatus {
+	return []failover.InstanceStatus{{
+		Group: "VGM", Instance: "http", Role: model.Master, AdvertsSent: 10, BecameMaster: 1,
+		PacketErrors: map[string]uint64{"checksum": 4}, AddressesRestored: 1,
+	}}
+}
+
+// held is how many events the fake keeps.
+const held = 5
+
+func (f *fakeDaemon) Events(after uint64) ([]model.Event, uint64, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	first := uint64(max(0, len(f.events)-held))
+	missed := uint64(0)
+	if after < first {
+		missed, after = first-after, first
+	}
+	return f.events[after:], missed, f.added
+}
+
+func (f *fakeDaemon) addEvent(e model.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.Sequence = uint64(len(f.events) + 1)
+	f.events = append(f.events, e)
+	close(f.added)
+	f.added = make(chan struct{})
+}
+
+func (f *fakeDaemon) Override(key model.RealServerKey) model.Override {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.overrides[key]
+}
+
+func (f *fakeDaemon) SetOverride(_ context.Context, key model.RealServerKey, o model.Override) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failing == nil {
+		f.overrides[key] = o
+	}
+	return f.failing
+}
+
+func (f *fakeDaemon) Reload(context.Context) ([]string, error) { return f.reload() }
+
+var (
+	webKey  = model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.100"), Port: 80, Protocol: model.TCP}
+	dnsTCP  = model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.101"), Port: 53, Protocol: model.TCP}
+	dnsUDP  = model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.101"), Port: 53, Protocol: model.UDP}
+	ipv6Key = model.ServiceKey{Addr: netip.MustParseAddr("2001:db8::100"), Port: 80, Protocol: model.TCP, IPv6: true}
+	mark    = model.ServiceKey{FWMark: 3}
+	mark6   = model.ServiceKey{FWMark: 3, IPv6: true}
+)
+
+func exampleSnapshot() *model.Snapshot {
+	check := &model.Check{Type: "tcp", Target: model.Target{Addr: netip.MustParseAddrPort("192.0.2.1:80")}, Schedule: model.Schedule{Interval: 6 * time.Second}}
+	weight := uint32(10)
+	service := func(key model.ServiceKey, servers ...string) model.ServiceStatus {
+		s := model.ServiceStatus{Config: &model.VirtualServer{Key: key, Scheduler: "rr", Quorum: 1, Forwarding: model.Forwarding{Method: model.DR}}, QuorumUp: true}
+		for _, addr := range servers {
+			s.RealServers = append(s.RealServers, model.RealServerStatus{
+				Config: &model.RealServer{Addr: netip.MustParseAddrPort(addr), Weight: 100, Forwarding: model.Forwarding{Method: model.DR}},
+				State:  model.Up, Since: started, InTable: true, Weight: 100,
+			})
+		}
+		return s
+	}
+	web := service(webKey, "192.0.2.1:80", "192.0.2.2:80", "192.0.2.2:81")
+	web.Config.Sorry = &model.SorryServer{Addr: netip.MustParseAddrPort("192.0.2.9:80")}
+	web.RealServers[0].Checks = []model.CheckStatus{{ID: "c1", Check: check, Verdict: model.Verdict{State: model.Up, Since: started}}}
+	down := &web.RealServers[1]
+	down.State, down.InTable, down.Weight, down.Reason = model.Down, false, 0, "connect: connection refused"
+	down.Override = model.Override{Admin: model.Drain, Weight: &weight, Deadline: started.Add(time.Hour)}
+	return &model.Snapshot{
+		Services: []model.ServiceStatus{
+			web, service(dnsTCP, "192.0.2.3:53"), service(dnsUDP, "192.0.2.3:53"),
+			service(ipv6Key, "[2001:db8::1]:80"), service(mark, "192.0.2.5:0"), service(mark6),
+		},
+		Groups: []model.GroupStatus{{
+			Config: &model.FailoverGroup{Name: "VGM", Instances: []model.Instance{{
+				Name: "http", Interface: "eth0", VirtualRouterID: 51, Priority: 100, AuthPass: "secret77",
+				Addresses: []model.VirtualAddress{{Prefix: netip.MustParsePrefix("192.0.2.100/32")}},
+				Excluded:  []model.VirtualAddress{{Prefix: netip.MustParsePrefix("192.0.2.101/32")}},
+			}}},
+			RoleState: model.RoleState{Role: model.Master, Reason: "no advert for 3.609s", Since: started},
+		}},
+		Sync: &model.DesiredSync{Role: model.SyncMaster, Sync: model.ConnectionSync{Interface: "eth0", ID: 51}},
+	}
+}
