@@ -107,7 +107,7 @@ func Load(path string, o Options) Result {
 	case ".yaml", ".yml", ".toml", ".json":
 		loadNative(d, path, format)
 	default:
-		loadKeepalived(d, path)
+		loadKeepalived(d, place{path, 1}, path)
 	}
 	d.finish(path)
 	return Result{Config: d.config, Problems: d.sorted(), path: path, checks: d.checks}

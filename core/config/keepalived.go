@@ -24,9 +24,10 @@ type syncGroup struct {
 	members []string
 }
 
-func loadKeepalived(d *draft, path string) {
+// loadKeepalived reads a keepalived.conf; at is what asks for it.
+func loadKeepalived(d *draft, at place, path string) {
 	s := &scanner{problems: &d.problems, configID: d.options.ConfigID, definitions: map[string]*definition{}}
-	s.file(place{path, 1}, path)
+	s.file(at, path)
 	k := &keepalived{draft: d, defaults: newVRRPDefaults(), instances: map[string]*instance{}}
 	statements := parse(&d.problems, s.tokens)
 	// What global_defs sets holds for the whole file, wherever it stands.

@@ -15,7 +15,11 @@ func (k *keepalived) word(t *statement) (string, bool) {
 		return "", false
 	}
 	t.next++
-	return t.words[t.next-1], true
+	w := t.words[t.next-1]
+	if w == "" {
+		k.errorf(t.place, "%s has an empty value", t.keyword())
+	}
+	return w, w != ""
 }
 
 // more tells whether a statement has a word left.

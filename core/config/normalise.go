@@ -68,7 +68,7 @@ func (n normaliser) realServers(places []place, v *model.VirtualServer) {
 			continue
 		}
 		if r.LowerThreshold > r.UpperThreshold && r.UpperThreshold > 0 {
-			n.fix(at, "the lower connection threshold %d of real server %s is above its upper one %d", r.LowerThreshold, r.Addr, r.UpperThreshold)
+			n.warnf(at, "the lower connection threshold %d of real server %s is above its upper one %d", r.LowerThreshold, r.Addr, r.UpperThreshold)
 		}
 		first[r.Addr] = at
 		kept = append(kept, r)
