@@ -151,6 +151,10 @@ func (g *Group) announce(now Time, i int) {
 	g.do(Action{Kind: Announce, Instance: i})
 	a.Sent++
 	a.Last = now
+	// After a late timer one announcement does for all that are due.
+	for next := a.next(g.settings[i]); next != 0 && next <= now; next = a.next(g.settings[i]) {
+		a.Sent++
+	}
 }
 
 // release removes the addresses of an instance that holds them.

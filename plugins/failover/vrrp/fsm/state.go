@@ -70,7 +70,7 @@ func (a Announcing) next(s Settings) Time {
 	case a.Sent < s.Repeat:
 		return a.Began + offset(a.Sent, s.Repeat)
 	case s.Delay > 0 && a.Sent < 2*s.Repeat:
-		return a.Began + max(s.Delay, spread) + offset(a.Sent-s.Repeat, s.Repeat)
+		return a.Began + max(s.Delay, spread+spread/8) + offset(a.Sent-s.Repeat, s.Repeat)
 	case s.Refresh > 0:
 		return a.Last + s.Refresh
 	}
