@@ -197,7 +197,7 @@ func (s *nativeServer) persistence(o *object) {
 		p.Timeout, _ = at.duration(time.Second)
 	} else if m, ok := at.object(); ok {
 		p.Timeout = defaultPersistence
-		m.duration("timeout", &p.Timeout, time.Second)
+		m.duration("timeout", &p.Timeout, 0)
 		whole(m, "prefix", &p.Prefix, 1, 128)
 		m.string("engine", &p.Engine)
 		m.done()
