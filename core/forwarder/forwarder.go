@@ -47,7 +47,8 @@ type Handlers struct {
 	// Adopt takes what is in the table before the first Apply, once in the life of the
 	// daemon. Apply waits for it.
 	Adopt func(services []model.Service)
-	// Applied tells of an Apply that changed something.
+	// Applied tells that a set is in force, after how many changes; at is when the last
+	// of them was made.
 	Applied func(generation uint64, operations int, at time.Time)
 	// Repaired tells of something somebody else changed.
 	Repaired func(repairs []string, at time.Time)
@@ -202,9 +203,7 @@ func (f *Forwarder) takeApplied(set model.ForwardSet, response *forwardv1.ApplyR
 		f.status.AppliedAt = at
 	}
 	f.mu.Unlock()
-	if response.GetOperations() > 0 {
-		f.handlers.Applied(set.Generation, int(response.GetOperations()), at)
-	}
+	f.handlers.Applied(set.Generation, int(response.GetOperations()), at)
 	if len(response.GetErrors()) == 0 {
 		if err := f.owned.Settle(set); err != nil {
 			f.logger.Warn("could not write down what we made", "error", err)
