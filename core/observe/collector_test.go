@@ -1,0 +1,184 @@
+package observe
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/poise-lb/poise/core/checker"
+	"github.com/poise-lb/poise/core/failover"
+	"github.com/poise-lb/poise/core/forwarder"
+	"github.com/poise-lb/poise/core/model"
+)
+
+// fakeSource is a daemon at one moment.
+type fakeSource struct {
+	snapshot  *model.Snapshot
+	forwarder forwarder.Status
+	instances []failover.InstanceStatus
+	plugins   []model.PluginStatus
+	checkers  map[string]checker.Stats
+	read      time.Time
+	refused   bool
+}
+
+func (f *fakeSource) Snapshot() *model.Snapshot            { return f.snapshot }
+func (f *fakeSource) Forwarder() forwarder.Status          { return f.forwarder }
+func (f *fakeSource) Instances() []failover.InstanceStatus { return f.instances }
+func (f *fakeSource) Plugins() []model.PluginStatus        { return f.plugins }
+func (f *fakeSource) Checkers() map[string]checker.Stats   { return f.checkers }
+func (f *fakeSource) LastReload() (time.Time, bool)        { return f.read, f.refused }
+
+func example() *fakeSource {
+	web := model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.100"), Port: 80, Protocol: model.TCP}
+	first, second := netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")
+	weight := uint32(10)
+	at := time.Unix(1700000000, 500e6)
+	return &fakeSource{
+		read: at, refused: true,
+		snapshot: &model.Snapshot{
+			Services: []model.ServiceStatus{{
+				Config: &model.VirtualServer{Key: web, Quorum: 2}, QuorumUp: true,
+				RealServers: []model.RealServerStatus{
+					{Config: &model.RealServer{Addr: first}, State: model.Up, InTable: true, Weight: 10, Override: model.Override{Weight: &weight}},
+					{Config: &model.RealServer{Addr: second}, State: model.Down},
+				},
+			}},
+			Groups: []model.GroupStatus{{Config: &model.FailoverGroup{Name: "VGM"}, RoleState: model.RoleState{Role: model.Master}}},
+		},
+		forwarder: forwarder.Status{
+			AppliedGeneration: 8, DesiredGeneration: 9, Repairs: 3, Errors: map[string]string{"a": "b"},
+			Services: []model.Service{
+				{
+					Key: web, Counters: model.Counters{Connections: 100, PacketsIn: 1000, PacketsOut: 900, BytesIn: 1e6, BytesOut: 2e9},
+					Destinations: []model.Destination{{Addr: first, Counters: model.Counters{Connections: 60, PacketsIn: 6, PacketsOut: 5, BytesIn: 4, BytesOut: 3, ActiveConnections: 2, InactiveConnections: 7}}},
+				},
+				{Key: model.ServiceKey{FWMark: 3}},
+			},
+			Syncs: []model.DesiredSync{{Role: model.SyncMaster}},
+		},
+		instances: []failover.InstanceStatus{{
+			Group: "VGM", Instance: "http", AdvertsSent: 11, AdvertsReceived: 12, BecameMaster: 13, AddressesRestored: 14,
+			PacketErrors: map[string]uint64{"ttl": 2, "auth": 1},
+		}},
+		plugins: []model.PluginStatus{
+			{Name: "checkers", State: "running", Restarts: 4, StartedAt: at},
+			{Name: "ipvs", State: "waiting", Restarts: 5},
+		},
+		checkers: map[string]checker.Stats{"checkers": {Probes: 21, Failures: 22, Overdue: 23, Rejected: map[model.CheckID]string{"c": "why"}}},
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	const want = `
+poise_build_info{version="dev"} 1
+poise_config_last_reload_successful 0
+poise_config_read_timestamp_seconds 1.7000000005e+09
+poise_check_probe_failures_total{plugin="checkers"} 22
+poise_check_probes_overdue_total{plugin="checkers"} 23
+poise_check_probes_total{plugin="checkers"} 21
+poise_check_rejected{plugin="checkers"} 1
+poise_connection_sync_running{role="backup"} 0
+poise_connection_sync_running{role="master"} 1
+poise_failover_group_role{group="VGM",role="backup"} 0
+poise_failover_group_role{group="VGM",role="fault"} 0
+poise_failover_group_role{group="VGM",role="master"} 1
+poise_failover_group_role{group="VGM",role="unknown"} 0
+poise_forwarder_applied_generation 8
+poise_forwarder_desired_generation 9
+poise_forwarder_errors 1
+poise_forwarder_foreign_services 1
+poise_forwarder_repairs_total 3
+poise_plugin_restarts_total{plugin="checkers"} 4
+poise_plugin_restarts_total{plugin="ipvs"} 5
+poise_plugin_start_time_seconds{plugin="checkers"} 1.7000000005e+09
+poise_plugin_up{plugin="checkers"} 1
+poise_plugin_up{plugin="ipvs"} 0
+poise_real_server_active_connections{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 2
+poise_real_server_connections_total{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 60
+poise_real_server_in_table{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 1
+poise_real_server_in_table{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_real_server_inactive_connections{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 7
+poise_real_server_override{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 1
+poise_real_server_override{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_real_server_received_bytes_total{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 4
+poise_real_server_received_packets_total{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 6
+poise_real_server_transmitted_bytes_total{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 3
+poise_real_server_transmitted_packets_total{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 5
+poise_real_server_up{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 1
+poise_real_server_up{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_real_server_verdict_known{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 1
+poise_real_server_verdict_known{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 1
+poise_real_server_weight{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 10
+poise_real_server_weight{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_virtual_server_connections_total{virtual_server="TCP 192.0.2.100:80"} 100
+poise_virtual_server_quorum{virtual_server="TCP 192.0.2.100:80"} 2
+poise_virtual_server_quorum_up{virtual_server="TCP 192.0.2.100:80"} 1
+poise_virtual_server_received_bytes_total{virtual_server="TCP 192.0.2.100:80"} 1e+06
+poise_virtual_server_received_packets_total{virtual_server="TCP 192.0.2.100:80"} 1000
+poise_virtual_server_sorry_server_active{virtual_server="TCP 192.0.2.100:80"} 0
+poise_virtual_server_transmitted_bytes_total{virtual_server="TCP 192.0.2.100:80"} 2e+09
+poise_virtual_server_transmitted_packets_total{virtual_server="TCP 192.0.2.100:80"} 900
+poise_vrrp_addresses_restored_total{group="VGM",instance="http"} 14
+poise_vrrp_adverts_received_total{group="VGM",instance="http"} 12
+poise_vrrp_adverts_sent_total{group="VGM",instance="http"} 11
+poise_vrrp_became_master_total{group="VGM",instance="http"} 13
+poise_vrrp_packet_errors_total{group="VGM",instance="http",reason="auth"} 1
+poise_vrrp_packet_errors_total{group="VGM",instance="http",reason="ttl"} 2
+`
+	var expected strings.Builder
+	for _, m := range metrics {
+		kind := "gauge"
+		if m.kind == prometheus.CounterValue {
+			kind = "counter"
+		}
+		expected.WriteString("# HELP " + m.name + " " + m.help + "\n# TYPE " + m.name + " " + kind + "\n")
+		for line := range strings.Lines(strings.TrimSpace(want) + "\n") {
+			if strings.HasPrefix(line, m.name+"{") || strings.HasPrefix(line, m.name+" ") {
+				expected.WriteString(line)
+			}
+		}
+	}
+	if err := testutil.CollectAndCompare(NewCollector(example()), strings.NewReader(expected.String())); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsAreLintedAndConsistent(t *testing.T) {
+	problems, err := testutil.CollectAndLint(NewCollector(example()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for name, source := range map[string]*fakeSource{"full": example(), "before the start": {}} {
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(NewCollector(source))
+		if _, err := registry.Gather(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Names in another encoding than UTF-8 neither panic nor spoil the scrape.
+func TestMetricsOfNamesInAnotherEncoding(t *testing.T) {
+	source := example()
+	source.snapshot.Groups = append(source.snapshot.Groups,
+		model.GroupStatus{Config: &model.FailoverGroup{Name: "\xcd\xac"}}, model.GroupStatus{Config: &model.FailoverGroup{Name: "\xff"}})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(NewCollector(source))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "poise_failover_group_role" && len(f.GetMetric()) != 12 {
+			t.Errorf("%d series of roles, want 12", len(f.GetMetric()))
+		}
+	}
+}
