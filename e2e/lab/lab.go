@@ -1,0 +1,201 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/poise-lb/poise/e2e/uml"
+)
+
+// Method is how directors forward.
+type Method string
+
+// Methods.
+const (
+	DR  Method = "DR"
+	NAT Method = "NAT"
+	TUN Method = "TUN"
+)
+
+// The lab's addresses.
+const (
+	VIP       = "192.168.1.100"
+	Service   = VIP + ":80"
+	Gateway   = "10.0.0.1"
+	clientIP  = "192.168.1.10"
+	addressA  = "192.168.1.2"
+	addressB  = "192.168.1.3"
+	lanNet    = "192.168.1."
+	backNet   = "10.0.0."
+	firstReal = 106
+)
+
+// Lab is a network of hosts.
+type Lab struct {
+	Method Method
+	Client *Host
+	// A and B are the directors' hosts.
+	A, B *Host
+	// Switch is where all links meet: the place to listen and to cut.
+	Switch *Host
+	// Reals are the hosts of the real servers, named r1, r2, ...
+	Reals []*Host
+	// Dir holds the daemons' files.
+	Dir string
+
+	t       TB
+	clients int
+}
+
+var count atomic.Int32
+
+// New makes a lab with so many real servers, none of them started. It goes when the
+// test ends; if it failed, what is in Dir is kept for the host to see.
+func New(t TB, method Method, reals int) *Lab {
+	t.Helper()
+	n := count.Add(1)
+	names := []string{"client", "a", "b", "switch"}
+	for i := range reals {
+		names = append(names, fmt.Sprintf("r%d", i+1))
+	}
+	hosts := newHosts(t, fmt.Sprintf("poise%d-%d-", os.Getpid(), n), names...)
+	l := &Lab{Method: method, Client: hosts["client"], A: hosts["a"], B: hosts["b"], Switch: hosts["switch"], t: t}
+	for i := range reals {
+		l.Reals = append(l.Reals, hosts[fmt.Sprintf("r%d", i+1)])
+	}
+	dir, err := os.MkdirTemp("", "poise-net-")
+	if err != nil {
+		t.Fatalf("make the lab's directory: %v", err)
+	}
+	// Plugins run unprivileged, with their own directories below this one.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatalf("open the lab's directory to all: %v", err)
+	}
+	l.Dir = dir
+	t.Cleanup(l.keep)
+	l.wire()
+	return l
+}
+
+// wire joins the hosts.
+func (l *Lab) wire() {
+	l.Switch.IP("link add lan type bridge forward_delay 0 mcast_snooping 0", "link set lan up", "link set lo up")
+	l.join(l.Client, "eth0", "lan", clientIP)
+	l.join(l.A, "eth0", "lan", addressA)
+	l.join(l.B, "eth0", "lan", addressB)
+	if l.Method == NAT {
+		l.Switch.IP("link add back type bridge forward_delay 0 mcast_snooping 0", "link set back up")
+		l.join(l.A, "eth1", "back", backNet+"2")
+		l.join(l.B, "eth1", "back", backNet+"3")
+	}
+	for _, d := range []*Host{l.A, l.B} {
+		d.Sysctl("net/ipv4/ip_forward=1", "net/ipv4/conf/all/send_redirects=0", "net/ipv4/conf/eth0/send_redirects=0")
+	}
+	for i, r := range l.Reals {
+		l.wireReal(r, firstReal+i)
+	}
+}
+
+func (l *Lab) wireReal(r *Host, last int) {
+	switch l.Method {
+	case NAT:
+		l.join(r, "eth0", "back", fmt.Sprint(backNet, last))
+		r.IP("route add default via " + Gateway)
+	case TUN:
+		l.join(r, "eth0", "lan", fmt.Sprint(lanNet, last))
+		r.quiet()
+		r.IP("address add "+VIP+"/32 dev tunl0", "link set tunl0 up")
+		r.Sysctl("net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/tunl0/rp_filter=0", "net/ipv4/conf/eth0/rp_filter=0")
+	default:
+		l.join(r, "eth0", "lan", fmt.Sprint(lanNet, last))
+		r.quiet()
+		r.IP("address add " + VIP + "/32 dev lo")
+	}
+}
+
+// quiet keeps a real server from answering for the virtual address.
+func (h *Host) quiet() {
+	h.Sysctl("net/ipv4/conf/all/arp_ignore=1", "net/ipv4/conf/all/arp_announce=2")
+}
+
+// join links a host to a bridge; the switch's end is named after host and device.
+func (l *Lab) join(h *Host, device, bridge, addr string) {
+	port := h.Name + "-" + device
+	ipBatch(l.t, "", fmt.Sprintf("link add name %s netns %s type veth peer name %s netns %s\n", device, h.NS, port, l.Switch.NS))
+	l.Switch.IP("link set "+port+" master "+bridge, "link set "+port+" up")
+	h.Sysctl("net/ipv6/conf/" + device + "/disable_ipv6=1")
+	h.IP("link set lo up", "address add "+addr+"/24 dev "+device, "link set "+device+" up")
+}
+
+// Cut pulls all cables of a host.
+func (l *Lab) Cut(h *Host) { l.cables(h, "down") }
+
+// Mend puts them back.
+func (l *Lab) Mend(h *Host) { l.cables(h, "up") }
+
+func (l *Lab) cables(h *Host, state string) {
+	l.t.Helper()
+	lines := []string{"link set " + h.Name + "-eth0 " + state}
+	if l.Method == NAT && (h == l.A || h == l.B) {
+		lines = append(lines, "link set "+h.Name+"-eth1 "+state)
+	}
+	l.Switch.IP(lines...)
+}
+
+// Address is a host's own address.
+func (l *Lab) Address(h *Host) string {
+	switch h {
+	case l.A:
+		return addressA
+	case l.B:
+		return addressB
+	case l.Client:
+		return clientIP
+	}
+	for i, r := range l.Reals {
+		if r != h {
+			continue
+		}
+		if l.Method == NAT {
+			return fmt.Sprint(backNet, firstReal+i)
+		}
+		return fmt.Sprint(lanNet, firstReal+i)
+	}
+	l.t.Fatalf("host %s has no address", h.Name)
+	return ""
+}
+
+// ProveKernel shows that the directors' kernel is one with IPVS: a service that is
+// added is in the table.
+func (l *Lab) ProveKernel() {
+	l.t.Helper()
+	const service = "203.0.113.254:9"
+	l.A.Run("ipvsadm", "-A", "-t", service, "-s", "rr")
+	if table := l.A.Run("ipvsadm", "-Ln"); !strings.Contains(table, "TCP  "+service+" rr") {
+		l.t.Fatalf("the kernel took a service and does not show it:\n%s", table)
+	}
+	l.A.Run("ipvsadm", "-D", "-t", service)
+}
+
+// keep saves the daemons' files of a failed test for the host, and removes them here.
+func (l *Lab) keep() {
+	if l.t.Failed() && uml.Inside() {
+		to := filepath.Join(uml.OutDir, strings.ReplaceAll(l.t.Name(), "/", "_")+"-"+filepath.Base(l.Dir))
+		_ = filepath.WalkDir(l.Dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return nil
+			}
+			rel, _ := filepath.Rel(l.Dir, path)
+			_ = os.MkdirAll(filepath.Dir(filepath.Join(to, rel)), 0o755)
+			return os.WriteFile(filepath.Join(to, rel), b, 0o644)
+		})
+	}
+	_ = os.RemoveAll(l.Dir)
+}

@@ -1,0 +1,301 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/poise-lb/poise/e2e/uml"
+)
+
+// Group is tests that share a machine.
+type Group struct {
+	// Name is that of the directory under build/lab that keeps what a failed run leaves.
+	Name string
+	// Tests matches the names of its tests. The first group that matches has the test.
+	Tests *regexp.Regexp
+}
+
+// Runner is a testing.M.
+type Runner interface{ Run() int }
+
+// Main is what a TestMain of lab tests calls, and gives the exit status. In a machine
+// it runs the tests. Outside, it boots a machine for each group that has any of the
+// tests that were asked for, runs this executable with the same flags in it, and
+// passes on what it prints, so that `go test -run X -v` works as ever.
+//
+// The programs under test are built first, unless POISE_E2E_BIN names a directory that
+// has them. Without what a machine needs the tests are skipped, or fail if CI is true.
+func Main(m Runner, groups []Group) int {
+	RunRole()
+	if uml.Inside() {
+		return m.Run()
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.list"); f != nil && f.Value.String() != "" {
+		return m.Run()
+	}
+	if missing := uml.Missing(); missing != "" {
+		fmt.Printf("the lab needs a kernel of its own, and this machine lacks %s\n", missing)
+		if os.Getenv("CI") == "true" {
+			return 1
+		}
+		fmt.Println("SKIP")
+		return 0
+	}
+	status, err := outside(groups)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	return status
+}
+
+func outside(groups []Group) (int, error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
+	defer stop()
+	root, err := Root()
+	if err != nil {
+		return 0, err
+	}
+	unlock, err := Lock(root)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	self, cleanup, err := executable(ctx, root)
+	if err != nil {
+		return 0, err
+	}
+	defer cleanup()
+	bin, err := Build(ctx, root)
+	if err != nil {
+		return 0, err
+	}
+	jobs, err := plan(self, groups)
+	if err != nil {
+		return 0, err
+	}
+	if d := deadline(); !d.IsZero() {
+		var cancel func()
+		ctx, cancel = context.WithDeadline(ctx, d)
+		defer cancel()
+	}
+	r := run{self: self, bin: bin, root: root, slots: make(chan struct{}, machines()), live: len(jobs) == 1}
+	var all sync.WaitGroup
+	for _, j := range jobs {
+		all.Go(func() { r.one(ctx, j) })
+	}
+	all.Wait()
+	return r.status, nil
+}
+
+// machines is how many run at a time: POISE_E2E_MACHINES, or one for each processor.
+func machines() int {
+	n := 0
+	if _, err := fmt.Sscan(os.Getenv("POISE_E2E_MACHINES"), &n); err == nil && n > 0 {
+		return n
+	}
+	return runtime.NumCPU()
+}
+
+// job is a group with those of its tests that were asked for.
+type job struct {
+	Group
+	tests []string
+	below string
+}
+
+// plan deals the tests that were asked for out to the groups.
+func plan(self string, groups []Group) ([]job, error) {
+	pattern := "."
+	if f := flag.Lookup("test.run"); f != nil && f.Value.String() != "" {
+		pattern = f.Value.String()
+	}
+	top, below, _ := strings.Cut(pattern, "/")
+	cmd := exec.Command(self, "-test.list", top)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the tests: %w", err)
+	}
+	var jobs []job
+	taken := map[string]bool{}
+	for _, g := range groups {
+		j := job{Group: g, below: below}
+		for _, name := range strings.Fields(string(out)) {
+			if strings.HasPrefix(name, "Test") && !taken[name] && g.Tests.MatchString(name) {
+				taken[name] = true
+				j.tests = append(j.tests, name)
+			}
+		}
+		if len(j.tests) > 0 {
+			jobs = append(jobs, j)
+		}
+	}
+	for _, name := range strings.Fields(string(out)) {
+		if strings.HasPrefix(name, "Test") && !taken[name] {
+			return nil, fmt.Errorf("%s is in no group: no machine would run it", name)
+		}
+	}
+	return jobs, nil
+}
+
+// run carries out jobs.
+type run struct {
+	self, bin, root string
+	slots           chan struct{}
+	live            bool
+
+	mu     sync.Mutex
+	status int
+}
+
+func (r *run) one(ctx context.Context, j job) {
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	var buffer bytes.Buffer
+	var console io.Writer = &buffer
+	if r.live {
+		console = os.Stdout
+	}
+	kept := filepath.Join(r.root, "build", "lab", j.Name)
+	_ = os.RemoveAll(kept)
+	status, err := 1, os.MkdirAll(kept, 0o755)
+	if err == nil {
+		status, err = r.boot(ctx, j, kept, console)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, _ = buffer.WriteTo(os.Stdout)
+	if err != nil {
+		fmt.Printf("--- FAIL: machine %s: %v\n", j.Name, err)
+		status = 1
+	}
+	if status != 0 {
+		r.status = 1
+		fmt.Printf("FAIL: machine %s; what it left is in %s\n", j.Name, kept)
+		return
+	}
+	_ = os.RemoveAll(kept)
+}
+
+func (r *run) boot(ctx context.Context, j job, kept string, console io.Writer) (int, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return 0, err
+	}
+	pattern := "^(" + strings.Join(j.tests, "|") + ")$"
+	if j.below != "" {
+		pattern += "/" + j.below
+	}
+	env := []string{"POISE_E2E_BIN=" + uml.HostRoot + r.bin, "GOTRACEBACK=all"}
+	for _, name := range []string{"CI", "POISE_SOAK", "POISE_E2E_KILLS"} {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	m := &uml.Machine{Command: append([]string{r.self, "-test.run=" + pattern}, flags()...), Dir: dir, Env: env, Out: kept, Console: console}
+	return m.Run(ctx)
+}
+
+// flags are the flags of the test that it has inside too. Those that name files of the
+// host, and the deadline, which is kept outside, are not.
+func flags() []string {
+	var out []string
+	for _, name := range []string{"test.v", "test.short", "test.count", "test.failfast", "test.skip", "test.parallel", "test.shuffle"} {
+		set := false
+		flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+		if set {
+			out = append(out, "-"+name+"="+flag.Lookup(name).Value.String())
+		}
+	}
+	return append(out, "-test.timeout=0")
+}
+
+// deadline is when the machines are switched off so that there is time to say so.
+func deadline() time.Time {
+	f := flag.Lookup("test.timeout")
+	if f == nil {
+		return time.Time{}
+	}
+	d, err := time.ParseDuration(f.Value.String())
+	if err != nil || d == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(max(d-30*time.Second, d/2))
+}
+
+// executable is this test, or the same without the race detector, which does not start
+// in a machine.
+func executable(ctx context.Context, root string) (path string, cleanup func(), err error) {
+	self, err := os.Executable()
+	if err != nil || !raceEnabled {
+		return self, func() {}, err
+	}
+	dir, err := os.MkdirTemp("", "poise-lab-test-")
+	if err != nil {
+		return "", nil, err
+	}
+	cleanup = func() { _ = os.RemoveAll(dir) }
+	path = filepath.Join(dir, "lab.test")
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		cleanup()
+		return "", nil, fmt.Errorf("build the tests without the race detector: %w\n%s", err, out)
+	}
+	return path, cleanup, nil
+}
+
+// Build builds poise's programs for the lab and gives their directory.
+func Build(ctx context.Context, root string, flags ...string) (string, error) {
+	if dir := os.Getenv("POISE_E2E_BIN"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir := filepath.Join(root, "build", "bin")
+	args := []string{"build", "-trimpath", "-o", dir + "/"}
+	env := "CGO_ENABLED=0"
+	if slices.Contains(flags, "-race") {
+		env = "CGO_ENABLED=1"
+		dir = filepath.Join(root, "build", "bin-race")
+		args = []string{"build", "-race", "-o", dir + "/"}
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/...")...)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), env)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build poise's programs: %w\n%s", err, out)
+	}
+	return dir, nil
+}
+
+// Lock keeps a second lab from running on this machine's processors at the same time:
+// tests of time would fail. It waits.
+func Lock(root string) (unlock func(), err error) {
+	dir := filepath.Join(root, "build")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lab.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("wait for another lab to end: %w", err)
+	}
+	return func() { f.Close() }, nil
+}

@@ -1,0 +1,16 @@
+package e2e
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/poise-lb/poise/e2e/lab"
+)
+
+// groups share the machines; the longest is first.
+var groups = []lab.Group{
+	{Name: "all", Tests: regexp.MustCompile(`.`)},
+}
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m, groups)) }
