@@ -1,0 +1,243 @@
+package genl
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
+
+	"github.com/poise-lb/poise/plugins/forwarders/ipvs/table"
+)
+
+const (
+	// batchSize is how many operations go in one send. What the kernel answers when all of
+	// them fail has to fit the socket's receive buffer.
+	batchSize = 64
+	// receiveBuffer is asked for; a failed operation's answer takes about 1.3 kB of it.
+	receiveBuffer = 1 << 20
+	// answerTimeout bounds the wait for the kernel's answer, which is there when the send
+	// returns.
+	answerTimeout = 10 * time.Second
+)
+
+// ErrLost says that the kernel's answers could not be read: whether the operations were
+// carried out is not known. The connection is of no more use.
+var ErrLost = errors.New("lost the kernel's answer")
+
+// Conn is a connection to IPVS in the network namespace of the thread that opened it. It
+// is not for concurrent use.
+type Conn struct {
+	nl       *netlink.Conn
+	gen      *genetlink.Conn
+	family   uint16
+	sequence uint32
+}
+
+// Open connects. An error that is fs.ErrNotExist says that the kernel has no IPVS; asking
+// for it has made the kernel try to load the module.
+func Open() (*Conn, error) {
+	const netlinkGeneric = 16
+	nl, err := netlink.Dial(netlinkGeneric, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	gen := genetlink.NewConn(nl)
+	family, err := gen.GetFamily("IPVS")
+	if err != nil {
+		nl.Close()
+		return nil, fmt.Errorf("ask the kernel for IPVS: %w", err)
+	}
+	if err := nl.SetReadBuffer(receiveBuffer); err != nil {
+		nl.Close()
+		return nil, fmt.Errorf("set the receive buffer of the netlink socket: %w", err)
+	}
+	return &Conn{nl: nl, gen: gen, family: family.ID}, nil
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.nl.Close() }
+
+// Run carries operations out in order and gives the error of each, nil where it
+// succeeded. Errors are the kernel's errnos; after ErrLost nothing more is sent.
+func (c *Conn) Run(ops []table.Op) []error {
+	errs := make([]error, len(ops))
+	for start := 0; start < len(ops); start += batchSize {
+		end := min(start+batchSize, len(ops))
+		if err := c.send(ops[start:end], errs[start:end]); err != nil {
+			for i := start; i < len(ops); i++ {
+				errs[i] = err
+			}
+			break
+		}
+	}
+	return errs
+}
+
+// send carries one batch out and puts the errors into errs.
+func (c *Conn) send(ops []table.Op, errs []error) error {
+	messages := make([]netlink.Message, len(ops))
+	first := c.sequences(len(ops))
+	for i, op := range ops {
+		messages[i] = c.message(encode(op), first+uint32(i))
+	}
+	messages[len(ops)-1].Header.Flags |= netlink.Acknowledge
+	return c.exchange(messages, func(sequence uint32, _ []byte, err error) {
+		if i := int(sequence - first); i < len(errs) {
+			errs[i] = err
+		}
+	})
+}
+
+// message makes a request; the kernel wants its length aligned.
+func (c *Conn) message(data []byte, sequence uint32) netlink.Message {
+	return netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(c.family), Flags: netlink.Request, Sequence: sequence},
+		Data:   data,
+	}
+}
+
+// sequences gives the first of n numbers that follow each other; 0 is never among them.
+func (c *Conn) sequences(n int) uint32 {
+	if c.sequence > ^uint32(0)-uint32(n)-1 {
+		c.sequence = 0
+	}
+	first := c.sequence + 1
+	c.sequence += uint32(n)
+	return first
+}
+
+// exchange sends messages at once and hands every answer to take, until the last message,
+// which must ask for it, is acknowledged or refused.
+func (c *Conn) exchange(messages []netlink.Message, take func(sequence uint32, data []byte, err error)) error {
+	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	last := messages[len(messages)-1].Header.Sequence
+	if _, err := c.nl.SendMessages(messages); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	for {
+		answers, err := c.nl.Receive()
+		if refused, sequence := kernelError(err); refused != nil {
+			take(sequence, nil, refused)
+			if sequence == last {
+				return nil
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		for _, a := range answers {
+			if a.Header.Type != netlink.Error {
+				take(a.Header.Sequence, a.Data, nil)
+			} else if a.Header.Sequence == last {
+				return nil
+			}
+		}
+	}
+}
+
+// kernelError tells an answer of the kernel's that refuses a message from an error of the
+// socket's.
+func kernelError(err error) (refused error, sequence uint32) {
+	var op *netlink.OpError
+	var errno syscall.Errno
+	if errors.As(err, &op) && op.Sequence != 0 && errors.As(op.Err, &errno) {
+		return errno, op.Sequence
+	}
+	return nil, 0
+}
+
+// dump asks for all objects of a command.
+func (c *Conn) dump(command uint8, each func(data []byte) error) error {
+	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return err
+	}
+	request := genetlink.Message{Header: genetlink.Header{Command: command, Version: version}}
+	answers, err := c.gen.Execute(request, c.family, netlink.Request|netlink.Dump)
+	if err != nil {
+		return err
+	}
+	for _, a := range answers {
+		if err := each(a.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Syncs gives the sync daemons that run.
+func (c *Conn) Syncs() ([]table.Sync, error) {
+	var out []table.Sync
+	err := c.dump(cmdGetDaemon, func(data []byte) error {
+		s, found, err := decodeDaemon(data)
+		if found {
+			out = append(out, s)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the sync daemons: %w", err)
+	}
+	return out, nil
+}
+
+// Engines gives the persistence engines of the services that have one.
+func (c *Conn) Engines() (map[table.Key]string, error) {
+	out := map[table.Key]string{}
+	err := c.dump(cmdGetService, func(data []byte) error {
+		key, engine, found, err := decodeEngine(data)
+		if found && engine != "" {
+			out[key] = engine
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the persistence engines: %w", err)
+	}
+	return out, nil
+}
+
+// ProbeWrite adds a service, reads it back and removes it again, in one send: nobody can
+// see it in between, and a process that is killed leaves nothing behind. The service must
+// not be there. Its error says which of the three failed.
+func (c *Conn) ProbeWrite(s table.Service) error {
+	first := c.sequences(3)
+	get := newMessage(cmdGetService)
+	get.key(s.Key)
+	messages := []netlink.Message{
+		c.message(encode(table.Op{Kind: table.AddService, Service: s}), first),
+		c.message(get, first+1),
+		c.message(encode(table.Op{Kind: table.RemoveService, Service: s}), first+2),
+	}
+	messages[2].Header.Flags |= netlink.Acknowledge
+	var errs [3]error
+	read := false
+	err := c.exchange(messages, func(sequence uint32, data []byte, err error) {
+		i := int(sequence - first)
+		if i >= len(errs) {
+			return
+		}
+		errs[i] = err
+		if i == 1 && err == nil && len(data) > genlHeader {
+			key, _, found, decodeErr := decodeEngine(data[genlHeader:])
+			read, errs[1] = found && key == s.Key, decodeErr
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, step := range []string{"add", "read back", "remove"} {
+		if errs[i] != nil {
+			return fmt.Errorf("%s a trial service (%s): %w", step, s.Key, errs[i])
+		}
+	}
+	if !read {
+		return fmt.Errorf("read back a trial service (%s): the kernel took it and does not show it", s.Key)
+	}
+	return nil
+}
