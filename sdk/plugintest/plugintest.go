@@ -97,7 +97,9 @@ func dial(t testing.TB, config *goplugin.ClientConfig) *Client {
 }
 
 // connection is go-plugin's idea of our one plugin: a connection.
-type connection struct{ goplugin.NetRPCUnsupportedPlugin }
+type connection struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
 
 func (*connection) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil }
 

@@ -127,6 +127,15 @@ func scope(zone, through string) (uint32, error) {
 
 // wait waits for a connection to complete, and closes the socket.
 func wait(ctx context.Context, fd int) error {
+	// A connection within this machine has completed by now more often than not, and
+	// need not be made known to the poller.
+	if ended, err := outcome(fd); ended {
+		unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+		return nil
+	}
 	// The runtime's poller does the waiting, and parks nothing but a goroutine.
 	file := os.NewFile(uintptr(fd), "probe")
 	defer file.Close()
@@ -141,7 +150,6 @@ func wait(ctx context.Context, fd int) error {
 	}
 	var result error
 	err = raw.Write(func(fd uintptr) bool {
-		// A connection within this machine has completed by now more often than not.
 		ended, err := outcome(int(fd))
 		result = err
 		return ended
