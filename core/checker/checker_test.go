@@ -1,0 +1,172 @@
+package checker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poise-lb/poise/core/model"
+	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
+)
+
+// fakePlugin takes sets and says what the test tells it to.
+type fakePlugin struct {
+	checkv1.UnimplementedCheckServiceServer
+	sets chan *checkv1.SetChecks
+	say  chan *checkv1.RunResponse
+}
+
+func (f *fakePlugin) Run(stream grpc.BidiStreamingServer[checkv1.RunRequest, checkv1.RunResponse]) error {
+	go func() {
+		for {
+			r, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			f.sets <- r.GetSetChecks()
+		}
+	}()
+	for {
+		select {
+		case m, ok := <-f.say:
+			if !ok {
+				return errors.New("the fake was told to break")
+			}
+			if err := stream.Send(m); err != nil {
+				return err
+			}
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+type session struct {
+	conn  *grpc.ClientConn
+	beats chan uint64
+}
+
+func (s session) Conn() grpc.ClientConnInterface { return s.conn }
+func (s session) Beat(progress uint64)           { s.beats <- progress }
+func (s session) Info() *pluginv1.DescribeResponse {
+	return &pluginv1.DescribeResponse{Kinds: []*pluginv1.Kind{
+		{Interface: pluginv1.Interface_INTERFACE_CHECK, Type: "tcp"},
+		{Interface: pluginv1.Interface_INTERFACE_FORWARD, Type: "http"},
+	}}
+}
+
+func check(kind string, port uint16) model.Check {
+	return model.Check{
+		Type: kind, Target: model.Target{Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), port)},
+		Schedule: model.Schedule{Interval: 6 * time.Second, Timeout: 3 * time.Second, Retries: 3, RetryDelay: time.Second, Warmup: time.Second},
+	}
+}
+
+// world is the engine's side: a set that may change, and the verdicts taken.
+type world struct {
+	mu       sync.Mutex
+	set      model.CheckSet
+	verdicts chan map[model.CheckID]model.Verdict
+}
+
+func (w *world) checks() model.CheckSet {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.set
+}
+
+func start(t *testing.T, w *world) (*Checker, *fakePlugin, session, <-chan error) {
+	t.Helper()
+	f := &fakePlugin{sets: make(chan *checkv1.SetChecks, 10), say: make(chan *checkv1.RunResponse)}
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer()
+	checkv1.RegisterCheckServiceServer(server, f)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	conn, err := grpc.NewClient("passthrough:fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	c := New(hclog.NewNullLogger(), w.checks, func(v map[model.CheckID]model.Verdict) { w.verdicts <- v })
+	s := session{conn: conn, beats: make(chan uint64, 10)}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx, s) }()
+	return c, f, s, done
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came within 10 s")
+		panic("unreachable")
+	}
+}
+
+func TestSendsTheTypesOfTheProcessOnly(t *testing.T) {
+	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10), set: model.CheckSet{Generation: 1, Checks: []model.DesiredCheck{
+		{ID: "a", Check: check("tcp", 80), Known: model.Down}, {ID: "b", Check: check("http", 80)},
+	}}}
+	c, f, _, _ := start(t, w)
+	set := receive(t, f.sets)
+	if len(set.GetChecks()) != 1 || set.GetChecks()[0].GetId() != "a" {
+		t.Fatalf("sent %v, want the tcp check alone", set.GetChecks())
+	}
+	got := set.GetChecks()[0]
+	if got.GetKnown() != checkv1.VerdictState_VERDICT_STATE_DOWN || got.GetSchedule().GetRetries() != 3 ||
+		got.GetSchedule().GetInterval().AsDuration() != 6*time.Second || got.GetTarget().GetAddress() != "192.0.2.1" || got.GetTarget().GetPort() != 80 {
+		t.Errorf("sent %v, want the check as it is configured and known to be down", got)
+	}
+	w.mu.Lock()
+	w.set = model.CheckSet{Generation: 2}
+	w.mu.Unlock()
+	c.Changed()
+	if set := receive(t, f.sets); set.GetGeneration() != 2 || len(set.GetChecks()) != 0 {
+		t.Errorf("sent %v after the change, want the empty set of generation 2", set)
+	}
+}
+
+func TestTakesVerdictsAndBeats(t *testing.T) {
+	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10)}
+	c, f, s, done := start(t, w)
+	at := time.Now().UTC()
+	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Verdicts{Verdicts: &checkv1.Verdicts{Verdicts: []*checkv1.Verdict{
+		{CheckId: "a", State: checkv1.VerdictState_VERDICT_STATE_DOWN, Reason: "connection refused", DecidedAt: timestamppb.New(at)},
+		{CheckId: "b"}, // without a state: nothing to learn from it
+	}}}}
+	want := map[model.CheckID]model.Verdict{"a": {State: model.Down, Reason: "connection refused", Since: at}}
+	if got := receive(t, w.verdicts); !maps.Equal(got, want) {
+		t.Errorf("took %v, want %v", got, want)
+	}
+	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Applied{Applied: &checkv1.Applied{Rejected: []*checkv1.Rejected{{CheckId: "c", Path: "/url", Message: "is missing"}}}}}
+	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Beat{Beat: &checkv1.Beat{Beat: &pluginv1.Beat{Progress: 5}, Probes: 9, Failures: 2, Overdue: 1}}}
+	if p := receive(t, s.beats); p != 5 {
+		t.Errorf("beat %d, want 5", p)
+	}
+	got := c.Stats()
+	if got.Probes != 9 || got.Failures != 2 || got.Overdue != 1 || got.Rejected["c"] != "/url: is missing" {
+		t.Errorf("stats %+v", got)
+	}
+	close(f.say)
+	if err := receive(t, done); err == nil {
+		t.Error("a broken stream ended the session without an error")
+	}
+}
