@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -27,15 +26,15 @@ func (c *core) tellServer(decided bool, before *model.ServiceStatus, d *plan.Dec
 	}
 	for i := range status.RealServers {
 		after := &status.RealServers[i]
-		var was model.RealServerStatus
+		was := &model.RealServerStatus{}
 		switch {
 		case !decided:
 		case aligned:
-			was = before.RealServers[i]
+			was = &before.RealServers[i]
 		case old[after.Config.Addr] != nil:
-			was = *old[after.Config.Addr]
+			was = old[after.Config.Addr]
 		}
-		c.tellRealServer(status.Config.Key, &was, after, now)
+		c.tellRealServer(status.Config.Key, was, after, now)
 	}
 	c.tellQuorum(decided, before.QuorumUp, d, now)
 }
@@ -81,14 +80,21 @@ func (c *core) tellQuorum(decided, was bool, d *plan.Decision, now time.Time) {
 // tellVerdicts tells of checks that say something else and whose real servers have not
 // told it: a second check of one that is down, a probe that could not be made.
 func (c *core) tellVerdicts(now time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(c.flips)) {
-		before, after := c.flips[id], c.verdicts[id]
-		users := c.users[id]
+	var ids []model.CheckID
+	for id, before := range c.flips {
+		after := c.verdicts[id]
 		first := before.Said == (model.Verdict{})
-		if users == nil || c.explained[id] || before.Said.State == after.Said.State && !first || first && after.Said.State == model.Up {
-			continue
+		switch {
+		case c.users[id] == nil, c.explained[id]:
+		case first && after.Said.State == model.Up, !first && before.Said.State == after.Said.State:
+		default:
+			ids = append(ids, id)
 		}
-		check := c.check(users[0], id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		after := c.verdicts[id]
+		check := c.check(c.users[id][0], id)
 		message := withReason(after.Said.State.String(), after.Said.Reason)
 		if after.Said.State == model.Unknown {
 			message += "; its real servers keep their state"

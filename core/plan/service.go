@@ -11,6 +11,7 @@ import (
 type VirtualServer struct {
 	Config      *model.VirtualServer
 	RealServers []RealServer
+	checks      int // of all real servers together
 }
 
 // RealServer is a configured real server with the identities of its checks.
@@ -26,6 +27,7 @@ func Prepare(config *model.VirtualServer) VirtualServer {
 	for i := range config.RealServers {
 		r := &config.RealServers[i]
 		v.RealServers[i] = RealServer{Config: r, Checks: make([]model.CheckID, len(r.Checks))}
+		v.checks += len(r.Checks)
 		for j, c := range r.Checks {
 			v.RealServers[i].Checks[j] = c.ID()
 		}
@@ -64,18 +66,21 @@ type Decision struct {
 // Decide says what should be of the virtual server now.
 func (v *VirtualServer) Decide(in Input, prev Memory) (Decision, Memory) {
 	d := Decision{Status: model.ServiceStatus{Config: v.Config, RealServers: make([]model.RealServerStatus, len(v.RealServers))}}
+	checks := make([]model.CheckStatus, v.checks)
 	for i := range v.RealServers {
 		r := &v.RealServers[i]
 		s := &d.Status.RealServers[i]
 		s.Config = r.Config
 		s.Override = in.Overrides[model.RealServerKey{Service: v.Config.Key, Addr: r.Config.Addr}]
-		f := fold(r, in.Verdicts, prev.Carried[r.Config.Addr])
-		s.State, s.Reason, s.Since, s.Checks = f.verdict.State, f.verdict.Reason, f.verdict.Since, f.checks
+		n := len(r.Checks)
+		s.Checks, checks = checks[:n:n], checks[n:]
+		verdict := fold(r, in.Verdicts, prev.Carried[r.Config.Addr], s.Checks)
+		s.State, s.Reason, s.Since = verdict.State, verdict.Reason, verdict.Since
 		gone := Removed(s.Override, in.Now)
 		switch {
 		case gone:
 		case alive(s):
-			s.InTable, s.Weight = true, Weight(r.Config.Weight, s.Override, f.verdict.Weight)
+			s.InTable, s.Weight = true, Weight(r.Config.Weight, s.Override, verdict.Weight)
 			d.Weight += uint64(s.Weight)
 		case r.Config.InhibitOnFailure:
 			s.InTable = true

@@ -23,64 +23,54 @@ func (k Known) Fold(v model.Verdict) Known {
 // notProbed is the reason of a real server that has no verdict.
 const notProbed = "no probe has ended yet"
 
-// folded is what the verdicts of a real server come to.
-type folded struct {
-	// verdict is that of the check that decides; its weight is the sum of all.
-	verdict model.Verdict
-	checks  []model.CheckStatus
-}
-
-// fold brings the verdicts of one real server together. carried stands in for checks
-// that have not been up or down yet; with the state Unknown it does not.
-func fold(r *RealServer, verdicts map[model.CheckID]Known, carried model.Verdict) folded {
-	f := folded{verdict: model.Verdict{State: model.Up}}
+// fold brings the verdicts of one real server together: the verdict of the check that
+// decides, with the weight of all. It fills in checks, which has room for each. carried
+// stands in for checks that have not been up or down yet; with the state Unknown it
+// does not.
+func fold(r *RealServer, verdicts map[model.CheckID]Known, carried model.Verdict, checks []model.CheckStatus) model.Verdict {
 	if len(r.Checks) == 0 {
-		f.verdict.Reason = "it has no checks"
-		return f
+		return model.Verdict{State: model.Up, Reason: "it has no checks"}
 	}
-	f.checks = make([]model.CheckStatus, len(r.Checks))
-	var down, pending *model.Verdict
-	up := model.Verdict{State: model.Up}
+	var down, pending, up model.Verdict
+	isDown, isPending := false, false
 	weight := int64(0)
 	for i, id := range r.Checks {
 		known := verdicts[id]
-		held, said := known.Held, known.Said
-		if held.State == model.Unknown && carried.State != model.Unknown {
-			held = carried
-			if said == (model.Verdict{}) {
-				said = carried
+		if known.Held.State == model.Unknown && carried.State != model.Unknown {
+			known.Held = carried
+			if known.Said == (model.Verdict{}) {
+				known.Said = carried
 			}
 		}
-		f.checks[i] = model.CheckStatus{ID: id, Check: &r.Config.Checks[i], Verdict: said}
-		weight = bound(weight + bound(held.Weight))
-		switch held.State {
+		checks[i] = model.CheckStatus{ID: id, Check: &r.Config.Checks[i], Verdict: known.Said}
+		weight = bound(weight + bound(known.Held.Weight))
+		switch known.Held.State {
 		case model.Down:
 			// The first that went down decides: what fails later does not change the
 			// reason that operators see.
-			if down == nil || held.Since.Before(down.Since) {
-				down = &held
+			if !isDown || known.Held.Since.Before(down.Since) {
+				isDown, down = true, known.Held
 			}
 		case model.Up:
-			if !held.Since.Before(up.Since) {
-				up = held
+			if up.State == model.Unknown || !known.Held.Since.Before(up.Since) {
+				up = known.Held
 			}
 		default:
-			if pending == nil {
-				pending = &said
+			if !isPending {
+				isPending, pending = true, known.Said
 			}
 		}
 	}
+	decides := up
 	switch {
-	case down != nil:
-		f.verdict = *down
-	case pending != nil:
-		f.verdict = model.Verdict{State: model.Unknown, Reason: pending.Reason, Since: pending.Since}
-		if pending.Reason == "" {
-			f.verdict.Reason = notProbed
+	case isDown:
+		decides = down
+	case isPending:
+		decides = pending
+		if decides.Reason == "" {
+			decides.Reason = notProbed
 		}
-	default:
-		f.verdict = up
 	}
-	f.verdict.Weight = weight
-	return f
+	decides.Weight = weight
+	return decides
 }
