@@ -164,6 +164,29 @@ func TestAdoptIsPublishedOnReturn(t *testing.T) {
 	}
 }
 
+// With the real servers of the last configuration, one that is missing from the table
+// and was not configured then is new, not taken out.
+func TestAdoptKnowsWhatIsNew(t *testing.T) {
+	r := run(t)
+	config := parseConfig(t, small)
+	r.engine.SetConfig(config)
+	v := config.VirtualServers[0]
+	r.engine.Adopt([]model.Service{{Key: v.Key, Scheduler: "rr"}}, []model.RealServerKey{{Service: v.Key, Addr: v.RealServers[0].Addr}})
+	set, _ := r.newest()
+	if !destinations(1)(set) || set.Services[0].Destinations[0].Addr != v.RealServers[1].Addr {
+		t.Fatalf("table is %+v, want the new real server only", set)
+	}
+	for _, c := range r.engine.CheckSet().Checks {
+		want := model.Unknown
+		if c.Check == v.RealServers[0].Checks[0] {
+			want = model.Down
+		}
+		if c.Known != want {
+			t.Errorf("%s is known as %v, want %v", c.Check, c.Known, want)
+		}
+	}
+}
+
 // A drain ends by itself, without anybody's event.
 func TestDeadlineWakesTheEngine(t *testing.T) {
 	r := run(t)
