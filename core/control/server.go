@@ -121,7 +121,7 @@ func (s *Server) SetOverride(ctx context.Context, r *controlv1.SetOverrideReques
 	if err := s.daemon.SetOverride(ctx, key, override); err != nil {
 		return nil, status.Errorf(codes.Internal, "store the override of %s: %v", key, err)
 	}
-	return &controlv1.SetOverrideResponse{}, nil
+	return &controlv1.SetOverrideResponse{VirtualServer: key.Service.String(), RealServer: key.Addr.String()}, nil
 }
 
 // change is an override after an operator's request.

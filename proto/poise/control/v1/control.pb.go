@@ -1386,7 +1386,11 @@ func (x *SetOverrideRequest) GetDrainDeadline() *durationpb.Duration {
 
 // SetOverrideResponse says that the wish is stored.
 type SetOverrideResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The virtual server it was stored for, as status names it.
+	VirtualServer string `protobuf:"bytes,1,opt,name=virtual_server,json=virtualServer,proto3" json:"virtual_server,omitempty"`
+	// The real server it was stored for, as status names it.
+	RealServer    string `protobuf:"bytes,2,opt,name=real_server,json=realServer,proto3" json:"real_server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1419,6 +1423,20 @@ func (x *SetOverrideResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use SetOverrideResponse.ProtoReflect.Descriptor instead.
 func (*SetOverrideResponse) Descriptor() ([]byte, []int) {
 	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetOverrideResponse) GetVirtualServer() string {
+	if x != nil {
+		return x.VirtualServer
+	}
+	return ""
+}
+
+func (x *SetOverrideResponse) GetRealServer() string {
+	if x != nil {
+		return x.RealServer
+	}
+	return ""
 }
 
 // ReloadRequest asks for the configuration to be read again.
@@ -1623,8 +1641,11 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"realServer\x122\n" +
 	"\x04mode\x18\x03 \x01(\x0e2\x1e.poise.control.v1.OverrideModeR\x04mode\x12\x16\n" +
 	"\x06weight\x18\x04 \x01(\rR\x06weight\x12@\n" +
-	"\x0edrain_deadline\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdrainDeadline\"\x15\n" +
-	"\x13SetOverrideResponse\"\x0f\n" +
+	"\x0edrain_deadline\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rdrainDeadline\"]\n" +
+	"\x13SetOverrideResponse\x12%\n" +
+	"\x0evirtual_server\x18\x01 \x01(\tR\rvirtualServer\x12\x1f\n" +
+	"\vreal_server\x18\x02 \x01(\tR\n" +
+	"realServer\"\x0f\n" +
 	"\rReloadRequest\",\n" +
 	"\x0eReloadResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings*\xb4\x01\n" +
