@@ -2,6 +2,7 @@ package config
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/poise-lb/poise/core/model"
 )
@@ -61,9 +62,9 @@ func (k *keepalived) each(c context, body []*statement, read func(*statement)) {
 		case !ok:
 			k.unknown(c, t)
 		case w.status == unbuilt:
-			k.errorf(t.place, "%s in %s is not built yet: remove it, or keep this director on keepalived", t.keyword(), c)
+			k.errorf(t.place, "%s %s is not built yet: remove it, or keep this director on keepalived", t.keyword(), c)
 		case w.status == unused:
-			k.warnf(t.place, "%s in %s is not used by poise: remove it", t.keyword(), c)
+			k.warnf(t.place, "%s %s is not used by poise: remove it", t.keyword(), c)
 		case w.block && !t.block:
 			k.errorf(t.place, "%s has no { }: write its settings in braces", t.name())
 		case !w.block && t.block:
@@ -98,17 +99,20 @@ func (k *keepalived) unknown(c context, t *statement) {
 	// What is behind an = may be a secret.
 	word, _, _ := strings.Cut(t.keyword(), "=")
 	hint := meant(word, c.names())
-	other := home(word, c)
-	if other != "" {
-		hint = "; it belongs in " + string(other)
+	if word != "" && strings.ContainsFunc(word, func(r rune) bool { return r > 0x7f && unicode.IsSpace(r) }) {
+		hint = "; it holds a blank that is none for keepalived: write an ASCII one"
+	}
+	other, elsewhere := home(word, c)
+	if elsewhere {
+		hint = "; it belongs " + other.String()
 	}
 	switch {
 	case t.block && c != atRoot && c != inGlobalDefs:
-		k.errorf(t.place, "unknown block %s in %s%s", word, c, hint)
-	case t.block && other != "" && other != atRoot:
-		k.errorf(t.place, "%s does not stand at %s%s: is there a } too many above?", word, c, hint)
+		k.errorf(t.place, "unknown block %s %s%s", word, c, hint)
+	case t.block && elsewhere && other != atRoot:
+		k.errorf(t.place, "%s does not stand %s%s: is there a } too many above?", word, c, hint)
 	default:
-		k.warnf(t.place, "unknown keyword %s in %s is skipped%s", word, c, hint)
+		k.warnf(t.place, "unknown keyword %s %s is skipped%s", word, c, hint)
 	}
 }
 

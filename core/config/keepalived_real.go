@@ -37,9 +37,11 @@ func (v *virtualServer) realServer(t *statement) {
 		t.next = len(t.words)
 	}
 	v.each(inRealServer, t.body, r.keyword)
-	if ok {
-		v.real = append(v.real, r)
+	if !ok {
+		v.broken = true
+		return
 	}
+	v.real = append(v.real, r)
 }
 
 func (r *realServer) keyword(t *statement) {
@@ -107,6 +109,9 @@ func (v *virtualServer) finish() {
 	for _, r := range v.real {
 		v.v.RealServers = append(v.v.RealServers, v.finishReal(r))
 		places = append(places, r.at)
+	}
+	if v.broken && len(v.real) == 0 {
+		return
 	}
 	if (normaliser{v.draft, Warning}).service(v.at, v.sorryAt, places, &v.v) {
 		v.addService(v.at, v.v)

@@ -88,6 +88,8 @@ type virtualServer struct {
 	granularity uint8
 	down        inherited
 	real        []*realServer
+	// broken: a real server could not be read, which is told already.
+	broken bool
 }
 
 func (k *keepalived) virtualServer(t *statement) {
@@ -180,27 +182,26 @@ func (v *virtualServer) keyword(t *statement) {
 func (v *virtualServer) scheduler(t *statement) {
 	w, ok := v.word(t)
 	if !ok {
-		return
-	}
-	if err := checkScheduler(w); err != nil {
+		w = "wlc" // told: do not tell that there is none
+	} else if err := checkScheduler(w); err != nil {
 		v.errorf(t.place, "%v", err)
-		return
 	}
 	v.v.Scheduler = w
 }
 
 // forwarding reads a forwarding method with the options of its tunnel.
 func (k *keepalived) forwarding(t *statement) *model.Forwarding {
+	f := &model.Forwarding{}
 	w, ok := k.word(t)
 	if !ok {
-		return nil
+		return f
 	}
 	m, err := parseMethod(w)
 	if err != nil {
 		k.errorf(t.place, "%v", err)
-		return nil
+		return f
 	}
-	f := &model.Forwarding{Method: m}
+	f.Method = m
 	for m == model.TUN && t.more() {
 		switch w, _ := k.word(t); w {
 		case "type":
@@ -220,8 +221,7 @@ func (k *keepalived) forwarding(t *statement) *model.Forwarding {
 		f.Tunnel.Checksum = ""
 	}
 	if err := checkTunnel(f.Tunnel); err != nil {
-		k.errorf(t.place, "%s: %v", strings.Join(t.words[:t.next], " "), err)
-		return nil
+		k.errorf(t.place, "%s: %v", t.sofar(), err)
 	}
 	return f
 }
@@ -277,6 +277,7 @@ func (v *virtualServer) granular(t *statement) {
 }
 
 func (v *virtualServer) setProtocol(t *statement) {
+	v.protocol = new(model.Protocol)
 	w, ok := v.word(t)
 	if !ok {
 		return

@@ -11,7 +11,7 @@ import (
 // word takes the next word of a statement; a missing one is an error.
 func (k *keepalived) word(t *statement) (string, bool) {
 	if t.next >= len(t.words) {
-		k.errorf(t.place, "%s has no value: write one after it", strings.Join(t.words[:min(t.next, 3)], " "))
+		k.errorf(t.place, "%s has no value: write one after it", t.sofar())
 		return "", false
 	}
 	t.next++
@@ -21,6 +21,9 @@ func (k *keepalived) word(t *statement) (string, bool) {
 	}
 	return w, w != ""
 }
+
+// sofar is the statement up to the word that was read last, for messages.
+func (t *statement) sofar() string { return strings.Join(t.words[:t.next], " ") }
 
 // more tells whether a statement has a word left.
 func (t *statement) more() bool { return t.next < len(t.words) }
@@ -33,11 +36,11 @@ func (k *keepalived) number(t *statement, least, most uint64) (uint64, bool) {
 	}
 	n, err := strconv.ParseUint(w, 10, 64)
 	if err != nil && !isRange(err) {
-		k.errorf(t.place, "%s %s: not a whole number", t.keyword(), w)
+		k.errorf(t.place, "%s: not a whole number", t.sofar())
 		return 0, false
 	}
 	if err != nil || n < least || n > most {
-		k.errorf(t.place, "%s %s: not in %d..%d", t.keyword(), w, least, most)
+		k.errorf(t.place, "%s: not in %d..%d", t.sofar(), least, most)
 		return 0, false
 	}
 	return n, true
@@ -140,8 +143,10 @@ func (k *keepalived) endpoint(t *statement) (netip.AddrPort, bool) {
 	}
 	port := uint16(0)
 	if t.more() {
-		n, ok := k.number(t, 0, 65535)
-		if !ok {
+		w, _ := k.word(t)
+		n, err := strconv.ParseUint(w, 10, 16)
+		if err != nil {
+			k.errorf(t.place, "%s: the port is not a number in 0..65535", t.sofar())
 			return netip.AddrPort{}, false
 		}
 		port = uint16(n)

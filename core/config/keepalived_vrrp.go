@@ -29,6 +29,8 @@ type instance struct {
 	master   bool
 	priority *uint8
 	authType string
+	// listed: there is an address, or an error told of one.
+	listed bool
 }
 
 func (k *keepalived) instance(t *statement) {
@@ -59,7 +61,11 @@ func (i *instance) keyword(t *statement) {
 	case "state":
 		i.state(t)
 	case "interface":
-		i.Interface, _ = i.word(t)
+		if w, ok := i.word(t); ok {
+			i.Interface = w
+		} else {
+			i.Interface = i.defaults.device
+		}
 	case "virtual_router_id":
 		set(&i.VirtualRouterID, i.keepalived, t, 1, 255)
 		if i.VirtualRouterID == 0 {
@@ -84,6 +90,7 @@ func (i *instance) keyword(t *statement) {
 	case "authentication":
 		i.authentication(t)
 	case "virtual_ipaddress":
+		i.listed = len(t.body) > 0
 		i.Addresses = append(i.Addresses, i.virtualAddresses(t)...)
 	case "virtual_ipaddress_excluded":
 		i.Excluded = append(i.Excluded, i.virtualAddresses(t)...)
@@ -192,7 +199,7 @@ func (i *instance) finish() {
 		i.warnf(i.at, "preempt_delay of vrrp_instance %s has no effect with state MASTER or nopreempt", i.Name)
 		i.PreemptDelay = 0
 	}
-	if len(i.Addresses) == 0 {
+	if !i.listed {
 		i.warnf(i.at, "vrrp_instance %s has no virtual_ipaddress: nobody sees its role", i.Name)
 	}
 	if len(i.Addresses) > 255 {

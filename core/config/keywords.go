@@ -11,7 +11,7 @@ import (
 type context string
 
 const (
-	atRoot          context = "the top level"
+	atRoot          context = ""
 	inGlobalDefs    context = "global_defs"
 	inVirtualServer context = "virtual_server"
 	inRealServer    context = "real_server"
@@ -20,6 +20,14 @@ const (
 	inInstance      context = "vrrp_instance"
 	inAuth          context = "authentication"
 )
+
+// String says where, for messages: "in real_server".
+func (c context) String() string {
+	if c == atRoot {
+		return "at the top level"
+	}
+	return "in " + string(c)
+}
 
 // status is what poise makes of a keyword that keepalived knows.
 type status uint8
@@ -166,12 +174,12 @@ func table(has, ignores, lacks string) map[string]keyword {
 // names gives the keywords of a context in order.
 func (c context) names() []string { return slices.Sorted(maps.Keys(keywords[c])) }
 
-// home gives the context, other than c, that a keyword belongs in; empty: none.
-func home(word string, c context) context {
+// home gives the context, other than c, that a keyword belongs in.
+func home(word string, c context) (context, bool) {
 	for _, other := range []context{atRoot, inGlobalDefs, inVirtualServer, inRealServer, inTCPCheck, inSyncGroup, inInstance, inAuth} {
 		if _, ok := keywords[other][word]; ok && other != c {
-			return other
+			return other, true
 		}
 	}
-	return ""
+	return "", false
 }

@@ -61,7 +61,11 @@ func (n *native) definitions(o *object) {
 	}
 }
 
+// unusedChecks tells of definitions without use; beside errors that is noise.
 func (n *native) unusedChecks() {
+	if slices.ContainsFunc(n.list, func(p Problem) bool { return p.Severity == Error }) {
+		return
+	}
 	for name, d := range n.checks {
 		if !d.used {
 			n.warnf(d.at, "no real server has the check %s", name)
@@ -84,7 +88,7 @@ func (n *native) checkList(o *object) []*checkDefinition {
 			d.used = true
 			out = append(out, d)
 		default:
-			c.errorf("there is no check %s%s: define it in checks at the top", name, meant(name, slices.Sorted(maps.Keys(n.checks))))
+			c.errorf("checks at the top of the file has no %s%s", name, meant(name, slices.Sorted(maps.Keys(n.checks))))
 		}
 	}
 	return out

@@ -225,6 +225,9 @@ func (n *native) connectionSync(at node) {
 		}
 	}
 	o.done()
+	if s.Group == "" || s.Interface == "" {
+		return
+	}
 	if n.config.ConnectionSync != nil {
 		o.errorf("connection sync is set already (%s:%d): remove one", n.sync.file, n.sync.line)
 		return

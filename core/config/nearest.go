@@ -10,7 +10,7 @@ func nearest(word string, candidates []string) string {
 		if len(c) > len(word)+least || len(word) > len(c)+least {
 			continue
 		}
-		if d := distance(word, c); d < least || d == least && best != "" && c < best {
+		if d := distance(word, c); d < len(word) && (d < least || d == least && best != "" && c < best) {
 			best, least = c, d
 		}
 	}

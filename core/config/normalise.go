@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,8 +20,13 @@ type normaliser struct {
 	severity Severity
 }
 
-func (n normaliser) fix(at place, format string, args ...any) {
-	n.add(at, n.severity, format, args...)
+// fix tells what does not fit, and where that is only a warning, how it is put right.
+func (n normaliser) fix(at place, remedy, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	if n.severity == Warning {
+		message += ": " + remedy
+	}
+	n.add(at, n.severity, "%s", message)
 }
 
 // service finishes v, whose parts stand where the places say. It is false if nothing
@@ -28,23 +34,23 @@ func (n normaliser) fix(at place, format string, args ...any) {
 func (n normaliser) service(at, sorryAt place, realServers []place, v *model.VirtualServer) bool {
 	zeroPort := v.Key.FWMark == 0 && v.Key.Port == 0
 	if zeroPort && v.Persistence.Timeout == 0 {
-		n.fix(at, "virtual server %s has no port, which takes persistence: a persistence timeout of 360 s is set", v.Key)
+		n.fix(at, "a persistence timeout of 360 s is set", "virtual server %s has no port, which takes persistence", v.Key)
 		v.Persistence.Timeout = defaultPersistence
 	}
 	if v.OnePacket && v.Key.Protocol != model.UDP && v.Key.FWMark == 0 {
-		n.fix(at, "one-packet scheduling (ops) of virtual server %s is for UDP only and has no effect: remove it", v.Key)
+		n.fix(at, "it has no effect", "one-packet scheduling of virtual server %s, which is for UDP only", v.Key)
 		v.OnePacket = false
 	}
 	n.realServers(realServers, v)
 	if v.Sorry != nil {
 		n.port(sorryAt, v, "sorry server", &v.Sorry.Addr, v.Sorry.Forwarding)
 		if v.Sorry.Addr.Addr().Is6() != v.Key.IPv6 && v.Sorry.Forwarding.Method != model.TUN {
-			n.fix(sorryAt, "sorry server %s is not of the family of virtual server %s, which only TUN can do: it is left out", v.Sorry.Addr.Addr(), v.Key)
+			n.fix(sorryAt, "it is left out", "sorry server %s is not of the family of virtual server %s, which only TUN can do", v.Sorry.Addr.Addr(), v.Key)
 			v.Sorry = nil
 		}
 	}
 	if len(v.RealServers) == 0 {
-		n.fix(at, "virtual server %s has no real servers: it is left out", v.Key)
+		n.fix(at, "it is left out", "virtual server %s has no real servers", v.Key)
 		return false
 	}
 	n.quorum(at, v)
@@ -59,12 +65,12 @@ func (n normaliser) realServers(places []place, v *model.VirtualServer) {
 	for i, r := range v.RealServers {
 		at := places[i]
 		if r.Addr.Addr().Is6() != v.Key.IPv6 && r.Forwarding.Method != model.TUN {
-			n.fix(at, "real server %s is not of the family of virtual server %s, which only TUN can do: it is left out", r.Addr.Addr(), v.Key)
+			n.fix(at, "it is left out", "real server %s is not of the family of virtual server %s, which only TUN can do", r.Addr.Addr(), v.Key)
 			continue
 		}
 		n.port(at, v, "real server", &r.Addr, r.Forwarding)
 		if before, ok := first[r.Addr]; ok {
-			n.fix(at, "real server %s is there already (%s:%d): the second is left out", r.Addr, before.file, before.line)
+			n.fix(at, "the second is left out", "real server %s is there already (%s:%d)", r.Addr, before.file, before.line)
 			continue
 		}
 		if r.LowerThreshold > r.UpperThreshold && r.UpperThreshold > 0 {
@@ -84,9 +90,9 @@ func (n normaliser) port(at place, v *model.VirtualServer, what string, a *netip
 	case a.Port() == want || f.Method == model.NAT && a.Port() != 0:
 		return
 	case v.Key.FWMark != 0:
-		n.fix(at, "%s %s has a port, which %s cannot change for a firewall mark: the port is cleared", what, a, f.Method)
+		n.fix(at, "the port is cleared", "%s %s has a port, which %s cannot change for a firewall mark", what, a, f.Method)
 	case a.Port() != 0:
-		n.fix(at, "%s %s has another port than virtual server %s, which %s cannot change: the port is set to %d", what, a, v.Key, f.Method, want)
+		n.fix(at, fmt.Sprintf("the port is set to %d", want), "%s %s has another port than virtual server %s, which %s cannot change", what, a, v.Key, f.Method)
 	}
 	*a = netip.AddrPortFrom(a.Addr(), want)
 }
@@ -100,11 +106,11 @@ func (n normaliser) quorum(at place, v *model.VirtualServer) {
 		n.warnf(at, "all real servers of virtual server %s have weight 0: it takes no connections and never has its quorum", v.Key)
 	}
 	if reachable := max(sum, 1); uint64(v.Quorum) > reachable {
-		n.fix(at, "quorum %d of virtual server %s is more than its real servers weigh together: it is set to %d", v.Quorum, v.Key, reachable)
+		n.fix(at, fmt.Sprintf("it is set to %d", reachable), "quorum %d of virtual server %s is more than its real servers weigh together, %d", v.Quorum, v.Key, reachable)
 		v.Quorum = uint32(reachable)
 	}
 	if v.Hysteresis >= v.Quorum {
-		n.fix(at, "hysteresis %d of virtual server %s is not less than its quorum %d: it is set to %d", v.Hysteresis, v.Key, v.Quorum, v.Quorum-1)
+		n.fix(at, fmt.Sprintf("it is set to %d", v.Quorum-1), "hysteresis %d of virtual server %s is not less than its quorum %d", v.Hysteresis, v.Key, v.Quorum)
 		v.Hysteresis = v.Quorum - 1
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -28,7 +29,7 @@ func yamlPositions(data []byte) (map[string]int, []lineError, error) {
 	// measure.
 	var plain map[string]any
 	if err := yaml.Unmarshal(data, &plain); err != nil {
-		return nil, nil, err
+		return nil, nil, yamlError(data, err)
 	}
 	p := &positions{lines: map[string]int{}}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -47,6 +48,26 @@ func yamlPositions(data []byte) (map[string]int, []lineError, error) {
 	}
 	p.yaml("", &document)
 	return p.lines, p.problems, nil
+}
+
+// yamlError finds the line of a syntax error. The parser tells where the block begins
+// that the error is in, which may be far above: the error is on the first line that
+// brings it about.
+func yamlError(data []byte, err error) error {
+	var types *yaml.TypeError
+	if errors.As(err, &types) {
+		return err
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	n := sort.Search(len(lines), func(n int) bool {
+		var plain map[string]any
+		again := yaml.Unmarshal(bytes.Join(lines[:n], nil), &plain)
+		return again != nil && again.Error() == err.Error()
+	})
+	if len(lines) > 1 && len(lines[len(lines)-1]) == 0 {
+		n = min(n, len(lines)-1)
+	}
+	return lineError{max(n, 1), err.Error()}
 }
 
 func (p *positions) yaml(pointer string, n *yaml.Node) {
