@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/poise-lb/poise/core/model"
@@ -10,19 +10,18 @@ import (
 // Checks are all checks of the virtual servers, each once, in the order of their
 // identities, with nothing known of them.
 func Checks(servers []VirtualServer) []model.DesiredCheck {
-	seen := map[model.CheckID]bool{}
-	var out []model.DesiredCheck
+	all := map[model.CheckID]*model.Check{}
 	for _, v := range servers {
 		for _, r := range v.RealServers {
 			for i, id := range r.Checks {
-				if !seen[id] {
-					seen[id] = true
-					out = append(out, model.DesiredCheck{ID: id, Check: r.Config.Checks[i]})
-				}
+				all[id] = &r.Config.Checks[i]
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b model.DesiredCheck) int { return cmp.Compare(a.ID, b.ID) })
+	out := make([]model.DesiredCheck, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, model.DesiredCheck{ID: id, Check: *all[id]})
+	}
 	return out
 }
 
