@@ -167,7 +167,7 @@ func (v node) canonical() (string, map[string]int) {
 	} else if len(m) == 0 {
 		return "", nil
 	}
-	b, err := json.Marshal(v.value)
+	b, err := json.Marshal(plainFloats(v.value))
 	if err != nil {
 		v.errorf("%s cannot be given to a plugin as JSON: %v", v.name(), err)
 		return "", nil
@@ -179,6 +179,26 @@ func (v node) canonical() (string, map[string]int) {
 		}
 	}
 	return string(b), lines
+}
+
+// plainFloats makes whole numbers of the floats that are: JSON knows no others, and -0
+// is 0.
+func plainFloats(v any) any {
+	switch x := v.(type) {
+	case float64:
+		if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
+			return int64(x)
+		}
+	case map[string]any:
+		for k := range x {
+			x[k] = plainFloats(x[k])
+		}
+	case []any:
+		for i := range x {
+			x[i] = plainFloats(x[i])
+		}
+	}
+	return v
 }
 
 // object is a map of a file. It remembers what it is asked for, and what it is not

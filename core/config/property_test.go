@@ -146,7 +146,7 @@ func drawParameters(t *rapid.T) string {
 	if len(m) == 0 {
 		return ""
 	}
-	b, err := json.Marshal(m)
+	b, err := json.Marshal(plainFloats(m))
 	if err != nil {
 		t.Fatal(err)
 	}
