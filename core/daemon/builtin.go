@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/core/model"
+)
+
+// process is what one plugin process needs. ARCHITECTURE.md has the same table; a
+// test compares the two.
+type process struct {
+	name         string
+	capabilities []string
+	// survives: lives on for the grace time when the daemon is gone.
+	survives bool
+}
+
+var builtin = []process{
+	{name: "checkers"},
+	{name: "ipvs", capabilities: []string{"NET_ADMIN"}},
+	{name: "vrrp", capabilities: []string{"NET_ADMIN", "NET_RAW"}, survives: true},
+	{name: "null"},
+}
+
+const (
+	checkersProcess = "checkers"
+	failoverProcess = "vrrp"
+	// beatInterval and beatTimeout: a process that stops is noticed within 5 s.
+	beatInterval = time.Second
+	beatTimeout  = 4 * time.Second
+	// startTimeout bounds the start of a plugin up to its first answer.
+	startTimeout = 10 * time.Second
+)
+
+// needed are the processes that a configuration needs, in the order they are started.
+func needed(c *model.Config) []process {
+	var out []process
+	for _, p := range builtin {
+		switch p.name {
+		case checkersProcess:
+			if hasChecks(c) {
+				out = append(out, p)
+			}
+		case failoverProcess:
+			if len(c.FailoverGroups) > 0 {
+				out = append(out, p)
+			}
+		case c.Forwarder:
+			if needsForwarder(c) {
+				out = append(out, p)
+			}
+		}
+	}
+	for _, p := range c.Plugins {
+		if !slices.ContainsFunc(builtin, func(b process) bool { return b.name == p.Name }) {
+			out = append(out, process{name: p.Name, capabilities: p.Capabilities})
+		}
+	}
+	return out
+}
+
+func hasChecks(c *model.Config) bool {
+	for _, v := range c.VirtualServers {
+		for _, r := range v.RealServers {
+			if len(r.Checks) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// failoverBeat is how often a failover process has to beat, and when it is taken for
+// stalled: late enough not to be fooled by one late beat, early enough that its
+// replacement sends the next advert before a peer takes over after three.
+func failoverBeat(c *model.Config) (interval, timeout time.Duration) {
+	shortest := time.Duration(0)
+	for _, g := range c.FailoverGroups {
+		for _, i := range g.Instances {
+			if shortest == 0 || i.AdvertInterval < shortest {
+				shortest = i.AdvertInterval
+			}
+		}
+	}
+	if shortest == 0 {
+		return beatInterval, beatTimeout
+	}
+	return shortest / 4, shortest + shortest/4
+}
+
+// restartBackoff bounds the configured back-off while a failover group needs its
+// processes.
+func restartBackoff(c *model.Config) (least, most time.Duration) {
+	least, most = c.Restart.Min, c.Restart.Max
+	if len(c.FailoverGroups) > 0 {
+		most = min(most, model.MaxRestartWithFailover)
+		least = min(least, most)
+	}
+	return least, most
+}
+
+// settings are what the configuration says of a process.
+func settings(c *model.Config, name string) model.Plugin {
+	for _, p := range c.Plugins {
+		if p.Name == name {
+			return p
+		}
+	}
+	return model.Plugin{Name: name}
+}
+
+func needsForwarder(c *model.Config) bool {
+	return len(c.VirtualServers) > 0 || c.ConnectionSync != nil
+}
+
+func beatOf(c *model.Config, name string) (interval, timeout time.Duration) {
+	if name == failoverProcess {
+		return failoverBeat(c)
+	}
+	return beatInterval, beatTimeout
+}

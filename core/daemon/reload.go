@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/poise-lb/poise/core/config"
+	"github.com/poise-lb/poise/core/control"
+	"github.com/poise-lb/poise/core/model"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
+)
+
+// Reload reads the configuration again and puts it in force. With a
+// *control.ConfigError nothing has changed.
+func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	l := load(ctx, d.options, pluginValidator(d.options, d.logger))
+	if !l.hasErrors() {
+		l.problems = append(l.problems, d.refuseChange(&l.config)...)
+	}
+	d.logProblems(l)
+	if l.hasErrors() {
+		problems := l.of(config.Error)
+		d.mu.Lock()
+		d.reloadErrors = problems
+		d.mu.Unlock()
+		d.logger.Error("reload refused, the configuration from before stays in force", "errors", len(problems))
+		d.tell(time.Now(), "reload", "configuration", fmt.Sprintf("refused, nothing has changed: %s", problems[0]))
+		return nil, &control.ConfigError{Problems: problems}
+	}
+	d.put(&l.config)
+	return l.of(config.Warning), nil
+}
+
+// refuseChange finds what cannot change while the daemon runs.
+func (d *Daemon) refuseChange(next *model.Config) []config.Problem {
+	now := d.config.Load()
+	if now.Forwarder == next.Forwarder || !needsForwarder(now) {
+		return nil
+	}
+	return []config.Problem{{File: d.options.ConfigFile, Line: 1, Severity: config.Error,
+		Message: fmt.Sprintf("forwarder: cannot change from %s to %s while poised runs; restart it", now.Forwarder, next.Forwarder)}}
+}
+
+// put puts a configuration in force: the sets follow from the engine, the processes
+// from here. A process that is not needed any more is ended after its set has become
+// empty.
+func (d *Daemon) put(c *model.Config) {
+	before := d.config.Swap(c)
+	d.mu.Lock()
+	d.loadedAt, d.reloadErrors = time.Now(), nil
+	d.mu.Unlock()
+	d.engine.SetConfig(c)
+	if err := d.metrics.Serve(c.MetricsAddress); err != nil {
+		d.logger.Error("metrics are not served", "error", err)
+		d.tell(time.Now(), "daemon", "metrics", err.Error())
+	}
+
+	wanted := needed(c)
+	least, most := restartBackoff(c)
+	for _, p := range wanted {
+		if running := d.process(p.name); running != nil && !replaced(before, c, p.name) {
+			running.SetBackoff(least, most)
+			running.SetBeat(beatOf(c, p.name))
+			continue
+		}
+		d.stopProcess(p.name, pluginv1.StopMode_STOP_MODE_LEAVE, tableStop)
+		d.startProcess(c, p)
+	}
+	for _, running := range d.Plugins() {
+		if !slices.ContainsFunc(wanted, func(p process) bool { return p.name == running.Name }) {
+			d.stopProcess(running.Name, pluginv1.StopMode_STOP_MODE_WITHDRAW, tableStop)
+		}
+	}
+}
+
+// replaced tells whether the settings of a process have changed so that it has to be
+// another one.
+func replaced(before, after *model.Config, name string) bool {
+	if before == nil {
+		return false
+	}
+	a, b := settings(before, name), settings(after, name)
+	return a.Path != b.Path || a.SHA256 != b.SHA256 || a.User != b.User || a.Parameters != b.Parameters ||
+		!slices.Equal(a.Args, b.Args) || !slices.Equal(a.Capabilities, b.Capabilities)
+}
