@@ -13,6 +13,7 @@ import (
 )
 
 const overrideHelp = `
+
 It is kept over restarts of poised, and of the machine, until it is taken back.`
 
 func newDrain(c *client) *cobra.Command {

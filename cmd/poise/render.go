@@ -55,11 +55,7 @@ func (p *page) lines(lines []string) {
 }
 
 func (p *page) daemon(d *controlv1.Daemon, now time.Time) {
-	name := d.GetRouterId()
-	if name == "" {
-		name = "without a router id"
-	}
-	p.line("director %s: poised %s, process %d, up for %s", name, d.GetVersion(), d.GetPid(), since(d.GetStartedAt(), now))
+	p.line("director %s: poised %s, process %d, up for %s", d.GetRouterId(), d.GetVersion(), d.GetPid(), since(d.GetStartedAt(), now))
 	p.line("configuration %s, read %s ago", d.GetConfigFile(), since(d.GetConfigLoadedAt(), now))
 	if len(d.GetReloadErrors()) > 0 {
 		p.line("THE LAST RELOAD WAS REFUSED, what runs is the configuration from before:")
@@ -89,7 +85,7 @@ func (p *page) group(g *controlv1.FailoverGroup, now time.Time) {
 	for _, i := range g.GetInstances() {
 		for _, reason := range slices.Sorted(maps.Keys(i.GetPacketErrors())) {
 			if n := i.GetPacketErrors()[reason]; n > 0 {
-				p.line("  %s: %s refused: %s", i.GetName(), count(n, "packet"), reason)
+				p.line("  %s: %s: %s", i.GetName(), count(n, "bad packet"), reason)
 			}
 		}
 		if n := i.GetAddressesRestored(); n > 0 {
@@ -165,14 +161,18 @@ func (p *page) forwarder(f *controlv1.Forwarder, now time.Time) {
 		platform = "has not answered yet"
 	}
 	p.section("forwarder %s: %s", f.GetType(), platform)
+	state := "the table is what it should be"
 	switch {
-	case f.GetAppliedGeneration() == f.GetDesiredGeneration() && f.GetAppliedAt() != nil:
-		p.line("  the table is what it should be (generation %d), last changed %s ago, %s of what others changed", f.GetAppliedGeneration(), since(f.GetAppliedAt(), now), count(f.GetRepairs(), "repair"))
-	case f.GetAppliedGeneration() == f.GetDesiredGeneration():
-		p.line("  the table is what it should be (generation %d), %s of what others changed", f.GetAppliedGeneration(), count(f.GetRepairs(), "repair"))
-	default:
-		p.line("  THE TABLE IS BEHIND: generation %d of %d", f.GetAppliedGeneration(), f.GetDesiredGeneration())
+	case f.GetAppliedGeneration() != f.GetDesiredGeneration():
+		state = "THE TABLE IS BEHIND"
+	case len(f.GetErrors()) > 0:
+		state = "THE TABLE IS NOT WHAT IT SHOULD BE"
 	}
+	changed := "never changed"
+	if f.GetAppliedAt() != nil {
+		changed = "last changed " + since(f.GetAppliedAt(), now) + " ago"
+	}
+	p.line("  %s: generation %d of %d, %s, %s of what others changed", state, f.GetAppliedGeneration(), f.GetDesiredGeneration(), changed, count(f.GetRepairs(), "repair"))
 	for _, e := range f.GetErrors() {
 		p.line("  ERROR %s", e)
 	}

@@ -43,7 +43,7 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 		case !strings.HasPrefix(r.GetOverride(), "drain"):
 			return errors.New("the drain was taken back")
 		case !r.GetInTable() && settled(s):
-			fmt.Fprintln(w.say, "out of the table: what was still open is cut")
+			fmt.Fprintln(w.say, "it is out of the table; connections that were still open are cut")
 			return nil
 		}
 		n := r.GetActiveConnections() + r.GetInactiveConnections()

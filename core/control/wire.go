@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,9 @@ func encodeStatus(d Daemon) *controlv1.StatusResponse {
 }
 
 func encodeInfo(i Info) *controlv1.Daemon {
+	if i.RouterID == "" {
+		i.RouterID, _ = os.Hostname()
+	}
 	return &controlv1.Daemon{
 		Version: i.Version, Pid: uint32(i.Pid), StartedAt: encodeTime(i.StartedAt),
 		RouterId: printable.Text(i.RouterID), ConfigFile: printable.Text(i.ConfigFile),

@@ -228,7 +228,7 @@ type Daemon struct {
 	Pid uint32 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	// When it started.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	// The router id of the configuration (keepalived: router_id).
+	// The router id of the configuration (keepalived: router_id), else the host's name.
 	RouterId string `protobuf:"bytes,4,opt,name=router_id,json=routerId,proto3" json:"router_id,omitempty"`
 	// The file it was configured from.
 	ConfigFile string `protobuf:"bytes,5,opt,name=config_file,json=configFile,proto3" json:"config_file,omitempty"`
