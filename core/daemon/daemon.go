@@ -258,7 +258,7 @@ func (d *Daemon) logHistory(ctx context.Context) {
 			d.logger.Warn("events came faster than the log could take them", "missed", missed)
 		}
 		for _, e := range events {
-			d.logger.Info(e.Message, "event", e.Kind, "object", e.Object)
+			d.logger.Info(e.Kind + " " + e.Object + ": " + e.Message)
 			last = e.Sequence
 		}
 		if len(events) > 0 {

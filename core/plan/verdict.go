@@ -11,8 +11,12 @@ type Known struct {
 }
 
 // Fold takes a new verdict in. A verdict of unknown is remembered as said and changes
-// nothing that is held.
+// nothing that is held. One that says the same again, as that of a process that was
+// started again does, keeps the time since when it is so.
 func (k Known) Fold(v model.Verdict) Known {
+	if v.State == k.Held.State && v.State != model.Unknown {
+		v.Since = k.Held.Since
+	}
 	k.Said = v
 	if v.State != model.Unknown {
 		k.Held = v
