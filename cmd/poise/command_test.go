@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,18 +97,23 @@ func TestStatusOfManyRealServers(t *testing.T) {
 }
 
 func TestEventsCommand(t *testing.T) {
-	zone := time.Local
-	time.Local = time.FixedZone("", 3600)
-	defer func() { time.Local = zone }()
 	f := startFake(t)
 	f.events = []*controlv1.EventsResponse{
 		{At: timestamppb.New(now), Kind: "role", Object: "VGM", Message: "master: no advert for 3.609s", Sequence: 1},
 		{At: timestamppb.New(now.Add(1500 * time.Millisecond)), Kind: "real_server", Object: "TCP 192.168.1.100:80 192.168.1.107:80", Message: "down: \x1b]0;x\a", Sequence: 2},
 	}
+	text := ""
+	for i, want := range []string{
+		"2026-01-02T13:00:00.000+01:00 role VGM: master: no advert for 3.609s",
+		"2026-01-02T13:00:01.500+01:00 real_server TCP 192.168.1.100:80 192.168.1.107:80: down: ?]0;x?",
+	} {
+		if got := renderEvent(f.events[i], time.FixedZone("", 3600)); got != want {
+			t.Errorf("event %d: %s, want %s", i, got, want)
+		}
+		text += renderEvent(f.events[i], time.Local) + "\n"
+	}
 	out, _, err := f.run(t, "events")
-	want := "2026-01-02T13:00:00.000+01:00 role VGM: master: no advert for 3.609s\n" +
-		"2026-01-02T13:00:01.500+01:00 real_server TCP 192.168.1.100:80 192.168.1.107:80: down: ?]0;x?\n"
-	if err != nil || out != want {
+	if err != nil || out != text {
 		t.Errorf("%v\n%s", err, out)
 	}
 	out, _, err = f.run(t, "events", "-o", "json")
@@ -123,12 +129,31 @@ func TestEventsCommand(t *testing.T) {
 			t.Errorf("not JSON: %s", l)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	// Interrupted when two events have come.
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out, _, err = run(ctx, "--runtime-dir", f.runtimeDir, "events", "-f")
-	if err != nil || strings.Count(out, "\n") != 2 {
-		t.Errorf("followed and interrupted: %v\n%s", err, out)
+	followed := &countdown{lines: 2, done: cancel}
+	cmd := newCommand()
+	cmd.SetArgs([]string{"--runtime-dir", f.runtimeDir, "events", "-f"})
+	cmd.SetOut(followed)
+	if err := cmd.ExecuteContext(ctx); err != nil || followed.String() != text {
+		t.Errorf("followed and interrupted: %v\n%s", err, followed)
 	}
+}
+
+// countdown calls done when it has so many lines.
+type countdown struct {
+	bytes.Buffer
+	lines int
+	done  func()
+}
+
+func (c *countdown) Write(p []byte) (int, error) {
+	n, err := c.Buffer.Write(p)
+	if bytes.Count(c.Bytes(), []byte("\n")) == c.lines {
+		c.done()
+	}
+	return n, err
 }
 
 func TestOverrideCommands(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ With -f it goes on with those to come, until it is interrupted or poised stops. 
 					if asJSON {
 						err = writeJSON(cmd.OutOrStdout(), e, "")
 					} else {
-						_, err = fmt.Fprintln(cmd.OutOrStdout(), renderEvent(e))
+						_, err = fmt.Fprintln(cmd.OutOrStdout(), renderEvent(e, time.Local))
 					}
 					if err != nil {
 						return err
@@ -62,7 +63,7 @@ With -f it goes on with those to come, until it is interrupted or poised stops. 
 }
 
 // renderEvent is an event as the log has it, in the time zone of the reader.
-func renderEvent(e *controlv1.EventsResponse) string {
-	at := e.GetAt().AsTime().Local().Format("2006-01-02T15:04:05.000Z07:00")
+func renderEvent(e *controlv1.EventsResponse, zone *time.Location) string {
+	at := e.GetAt().AsTime().In(zone).Format("2006-01-02T15:04:05.000Z07:00")
 	return clean(fmt.Sprintf("%s %s %s: %s", at, e.GetKind(), e.GetObject(), e.GetMessage()))
 }
