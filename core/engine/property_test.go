@@ -174,7 +174,10 @@ func TestReloadIsAStartButForHealth(t *testing.T) {
 			if v.State == model.Unknown {
 				v.State = model.Up
 			}
+			// A verdict said again keeps the time of the first: from the other side it is new.
+			other := model.Verdict{State: model.Up + model.Down - v.State}
 			all = append(all, func(c *core, _ time.Time) {
+				c.takeVerdicts(map[model.CheckID]model.Verdict{check.ID(): other})
 				c.takeVerdicts(map[model.CheckID]model.Verdict{check.ID(): v})
 			})
 		}
