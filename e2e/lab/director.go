@@ -31,8 +31,8 @@ type Director struct {
 	Dir string
 	// File is the configuration.
 	File string
-	// Args are added to the daemon's command line.
-	Args []string
+	// Args are added to the daemon's command line, Env to its environment.
+	Args, Env []string
 
 	lab  *Lab
 	cmd  *exec.Cmd
@@ -101,6 +101,7 @@ func (d *Director) Start() {
 	}
 	cmd := d.Command(program, append(args, d.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), d.Env...)
 	if !uml.Inside() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	}
@@ -114,6 +115,20 @@ func (d *Director) Start() {
 
 // Pid is the daemon's own process.
 func (d *Director) Pid() int { return d.cmd.Process.Pid }
+
+// Descendants are the daemon's own process and all that have it for an ancestor.
+func (d *Director) Descendants() []int {
+	var out []int
+	for _, pid := range d.Pids() {
+		for p := pid; p > 1; p = Parent(p) {
+			if p == d.Pid() {
+				out = append(out, pid)
+				break
+			}
+		}
+	}
+	return out
+}
 
 // Running says whether the daemon's own process runs.
 func (d *Director) Running() bool {

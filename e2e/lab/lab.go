@@ -46,8 +46,9 @@ type Lab struct {
 	// Dir holds the daemons' files.
 	Dir string
 
-	t       TB
-	clients int
+	t TB
+	// alone are hosts that are not joined.
+	alone map[string]*Host
 }
 
 var count atomic.Int32
@@ -56,28 +57,59 @@ var count atomic.Int32
 // test ends; if it failed, what is in Dir is kept for the host to see.
 func New(t TB, method Method, reals int) *Lab {
 	t.Helper()
-	n := count.Add(1)
+	return newLab(t, method, reals, fmt.Sprintf("poise%d-%d-", os.Getpid(), count.Add(1)))
+}
+
+// Plain makes a lab whose hosts' namespaces are named as the hosts are: a, b, client,
+// r1, ... There can be one at a time.
+func Plain(t TB, method Method, reals int) *Lab {
+	t.Helper()
+	return newLab(t, method, reals, "")
+}
+
+func newLab(t TB, method Method, reals int, prefix string) *Lab {
+	t.Helper()
 	names := []string{"client", "a", "b", "switch"}
 	for i := range reals {
 		names = append(names, fmt.Sprintf("r%d", i+1))
 	}
-	hosts := newHosts(t, fmt.Sprintf("poise%d-%d-", os.Getpid(), n), names...)
+	hosts := newHosts(t, prefix, names...)
 	l := &Lab{Method: method, Client: hosts["client"], A: hosts["a"], B: hosts["b"], Switch: hosts["switch"], t: t}
 	for i := range reals {
 		l.Reals = append(l.Reals, hosts[fmt.Sprintf("r%d", i+1)])
 	}
+	l.makeDir()
+	l.wire()
+	return l
+}
+
+// Alone makes hosts that are not joined to anything: each has its loopback only.
+func Alone(t TB, names ...string) *Lab {
+	t.Helper()
+	l := &Lab{t: t, alone: newHosts(t, fmt.Sprintf("poise%d-%d-", os.Getpid(), count.Add(1)), names...)}
+	l.makeDir()
+	for _, h := range l.alone {
+		h.IP("link set lo up")
+	}
+	return l
+}
+
+// Host is a host of a lab made by Alone.
+func (l *Lab) Host(name string) *Host { return l.alone[name] }
+
+// makeDir makes the directory of the daemons' files.
+func (l *Lab) makeDir() {
+	l.t.Helper()
 	dir, err := os.MkdirTemp("", "poise-net-")
 	if err != nil {
-		t.Fatalf("make the lab's directory: %v", err)
+		l.t.Fatalf("make the lab's directory: %v", err)
 	}
 	// Plugins run unprivileged, with their own directories below this one.
 	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatalf("open the lab's directory to all: %v", err)
+		l.t.Fatalf("open the lab's directory to all: %v", err)
 	}
 	l.Dir = dir
-	t.Cleanup(l.keep)
-	l.wire()
-	return l
+	l.t.Cleanup(l.keep)
 }
 
 // wire joins the hosts.
