@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
+	"github.com/poise-lb/poise/plugins/forwarders/ipvs"
 	"github.com/poise-lb/poise/plugins/forwarders/null"
 	"github.com/poise-lb/poise/sdk"
 )
@@ -22,6 +23,9 @@ type applet struct {
 var applets = []applet{
 	{"checkers", "checks of real servers: tcp", func() sdk.Plugin {
 		return sdk.Plugin{Checkers: map[string]sdk.Checker{tcp.Type: tcp.New()}}
+	}},
+	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
+		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
 	}},
 	{"null", "forwarder without a data plane, for trials", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: null.New(), ForwarderType: null.Type}
