@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION
 PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler nftables gcc libc6-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test unit race lab-test demo lab soak bench fuzz generate lint clean
+.PHONY: help build deps test unit lab-test demo lab soak bench fuzz generate lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,15 +19,12 @@ deps: ## install what tests and demo need from Debian's packages (says which)
 	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 
-test: deps build unit race lab-test ## everything: unit, property, fuzz seeds, race detector, the lab
+test: deps build unit lab-test ## everything: unit, property, fuzz seeds, race detector, the lab
 	@echo "all tests passed"
 
-unit: ## tests of all packages but the lab
+unit: build ## all packages but the lab under the race detector, VRRP with real peers too
 	go vet ./...
-	go test $$(go list ./... | grep -v /e2e)
-
-race: ## the same under the race detector, and VRRP against real peers
-	go test -race -short $$(go list ./... | grep -v /e2e)
+	go test -race -timeout 10m $$(go list ./... | grep -v /e2e)
 
 lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
 	go test -count=1 -timeout 14m ./e2e/...
