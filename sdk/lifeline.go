@@ -15,8 +15,10 @@ const (
 	// orphanGrace is how long a plugin without a failover provider goes on after its
 	// streams have broken.
 	orphanGrace = 10 * time.Second
-	// parentPoll is how often the parent is looked at; a broken stream tells sooner.
+	// parentPoll is how often the parent is looked at, brokenPoll while no stream is
+	// open: a process that dies closes its streams a moment before it is gone.
 	parentPoll = time.Second
+	brokenPoll = 50 * time.Millisecond
 )
 
 // lifeline watches whether the daemon is there: its streams, and who our parent is.
@@ -61,7 +63,7 @@ func (l *lifeline) lost(end <-chan struct{}, grace time.Duration) {
 		wait := parentPoll
 		l.mu.Lock()
 		if l.opened && l.streams == 0 {
-			wait = min(wait, time.Until(l.broken.Add(grace)))
+			wait = min(brokenPoll, time.Until(l.broken.Add(grace)))
 		}
 		l.mu.Unlock()
 		if wait <= 0 {

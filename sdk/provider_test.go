@@ -144,7 +144,7 @@ func TestFailoverStop(t *testing.T) {
 // up; roles arrive, of beats the latest.
 func TestFailoverFlood(t *testing.T) {
 	p := newProvider()
-	p.flood = 200000
+	p.flood = 20000
 	c := plugintest.Serve(t, sdk.Plugin{Name: "test", Version: "1", Failover: p, FailoverType: "test"})
 	c.Configure(t, "")
 	run, err := c.Failover.Run(within(t))

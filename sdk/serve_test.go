@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait of these tests.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // echo is a checker whose parameters say what its probes do.
 type echo struct {
@@ -225,8 +225,8 @@ func TestReopen(t *testing.T) {
 func TestLargeSet(t *testing.T) {
 	c, _ := serveEcho(t)
 	s := openChecks(t, c, within(t))
-	reason := strings.Repeat("x", 500)
-	checks := make([]*checkv1.Check, 10000)
+	reason := strings.Repeat("x", 3000)
+	checks := make([]*checkv1.Check, 2000)
 	for i := range checks {
 		checks[i] = wire(fmt.Sprint("check ", i), `{"outcome":"down","reason":"`+reason+`"}`)
 		checks[i].Schedule.Interval = durationpb.New(time.Minute)

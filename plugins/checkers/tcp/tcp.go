@@ -42,7 +42,8 @@ func (prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 		return sdk.Result{Outcome: sdk.Up}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("connect: timeout after %s", time.Since(start).Round(time.Millisecond))
+		deadline, _ := ctx.Deadline()
+		err = fmt.Errorf("connect: timeout after %s", deadline.Sub(start).Round(time.Millisecond))
 	}
 	target.Trace("%s", err)
 	if isLocal(err) {

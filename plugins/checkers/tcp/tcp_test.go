@@ -116,13 +116,15 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// TestTimeout fills a listener's queue, so that it answers nobody any more.
-func TestTimeout(t *testing.T) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+// deaf gives a listener whose queue is full, so that it answers nobody any more until
+// somebody accepts.
+func deaf(t *testing.T) (fd int, addr netip.AddrPort) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fd)
+	t.Cleanup(func() { unix.Close(fd) })
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,12 +135,35 @@ func TestTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*unix.SockaddrInet4).Port))
+	addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*unix.SockaddrInet4).Port))
 	for range 3 {
 		if conn, err := net.DialTimeout("tcp", addr.String(), 200*time.Millisecond); err == nil {
-			defer conn.Close()
+			t.Cleanup(func() { conn.Close() })
 		}
 	}
+	return fd, addr
+}
+
+// TestAnsweredLater: the target answers when the first packet is sent again, a second
+// later.
+func TestAnsweredLater(t *testing.T) {
+	fd, addr := deaf(t)
+	time.AfterFunc(300*time.Millisecond, func() {
+		for range 3 {
+			if conn, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK); err == nil {
+				defer unix.Close(conn)
+			}
+		}
+	})
+	start := time.Now()
+	got := probe(t, sdk.Target{Addr: addr}, 20*time.Second)
+	if took := time.Since(start); got.Outcome != sdk.Up || took < 300*time.Millisecond {
+		t.Errorf("got %v after %s, want up once there is room in the queue", got, took)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	_, addr := deaf(t)
 	start := time.Now()
 	got := probe(t, sdk.Target{Addr: addr}, 300*time.Millisecond)
 	took := time.Since(start)
