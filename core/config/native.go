@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"regexp"
@@ -62,15 +63,20 @@ func readNative(d *draft, path, extension string, data []byte) {
 	f := formats[extension]
 	// The second look comes first: its errors have lines.
 	lines, found, err := f.positions(data)
+	// YAML has more characters that end a line than editors show.
+	last := bytes.Count(data, []byte("\n")) + 1
+	for p, l := range lines {
+		lines[p] = min(l, last)
+	}
 	for _, p := range found {
-		d.errorf(place{path, p.line}, "%s", p.message)
+		d.errorf(place{path, min(p.line, last)}, "%s", p.message)
 	}
 	k := koanf.New(delimiter)
 	if err == nil {
 		err = k.Load(rawbytes.Provider(data), f.parser)
 	}
 	if err != nil {
-		d.errorf(place{path, lineOf(err)}, "cannot read the file as %s: %s", extension[1:], bare(err))
+		d.errorf(place{path, min(lineOf(err), last)}, "cannot read the file as %s: %s", extension[1:], bare(err))
 		return
 	}
 	if len(found) > 0 {

@@ -87,7 +87,7 @@ func (n *native) finishInstance(o *object, i *model.Instance) {
 	if i.Interface == "" {
 		o.errorf("instance %s has no interface: write interface: eth0", i.Name)
 	}
-	if _, ok := o.values["virtual_router_id"]; !ok {
+	if o.values["virtual_router_id"] == nil {
 		o.errorf("instance %s has no virtual_router_id: write one, 1..255, the same on both directors", i.Name)
 	}
 	if i.NoPreempt && i.Priority == 255 {
