@@ -2,6 +2,7 @@ package ipvs
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -130,7 +131,8 @@ const (
 	tun = forwardv1.Method_METHOD_TUN
 )
 
-// TestKernelModules is first: it needs a kernel that has not loaded IPVS.
+// TestKernelModules runs first and in a process of its own: it needs a kernel that has not
+// loaded IPVS.
 func TestKernelModules(t *testing.T) {
 	lab(t)
 	modprobe(t, false)
@@ -191,16 +193,16 @@ func oracle() map[string][]string {
 	for name, flag := range map[string]string{"NAT": "-m", "DR": "-g", "TUN": "-i"} {
 		for _, p := range []string{"-t", "-u", "--sctp-service"} {
 			tables[name+" IPv4 "+p] = []string{"-A " + p + " 192.0.2.100:80 -s rr", "-a " + p + " 192.0.2.100:80 -r 192.0.2.1 -w 0 " + flag}
-			tables[name+" IPv6 "+p] = []string{"-A " + p + " [2001:db8::100]:80 -s rr", "-a " + p + " [2001:db8::100]:80 -r [2001:db8::1] -w 7 " + flag}
+			tables[name+" IPv6 "+p] = []string{"-A " + p + " [2001:db8::100]:80 -s rr", "-a " + p + " [2001:db8::100]:80 -r [2001:db8::1]:80 -w 7 " + flag}
 		}
 		tables[name+" mark"] = []string{"-A -f 3 -s rr", "-a -f 3 -r 192.0.2.1 " + flag}
-		tables[name+" mark inet6"] = []string{"-A -f 3 -6 -s rr", "-a -f 3 -6 -r [2001:db8::1] " + flag}
+		tables[name+" mark inet6"] = []string{"-A -f 3 -6 -s rr", "-a -f 3 -6 -r [2001:db8::1]:0 " + flag}
 	}
 	for name, lines := range map[string][]string{
 		"nothing":             {},
 		"no real server":      {"-A -t 192.0.2.100:80 -s wlc"},
 		"NAT to another port": {"-A -t 192.0.2.100:80 -s rr", "-a -t 192.0.2.100:80 -r 192.0.2.1:8080 -m", "-a -t 192.0.2.100:80 -r 192.0.2.1:8081 -m"},
-		"both families mark":  {"-A -f 9 -s rr", "-A -f 9 -6 -s wrr", "-a -f 9 -r 192.0.2.1 -g", "-a -f 9 -6 -r [2001:db8::1] -g"},
+		"both families mark":  {"-A -f 9 -s rr", "-A -f 9 -6 -s wrr", "-a -f 9 -r 192.0.2.1 -g", "-a -f 9 -6 -r [2001:db8::1]:0 -g"},
 		"largest mark":        {"-A -f 4294967295 -s rr"},
 		"persistent":          {"-A -t 192.0.2.100:80 -s rr -p 50", "-a -t 192.0.2.100:80 -r 192.0.2.1 -g"},
 		"persistent, mask":    {"-A -t 192.0.2.100:80 -s rr -p 360 -M 255.255.255.0"},
@@ -228,53 +230,79 @@ func oracle() map[string][]string {
 	return tables
 }
 
+// apart gives the lines of a table with addresses and marks of its own, so that all tables
+// fit into one.
+func apart(lines []string, i int) string {
+	replacer := strings.NewReplacer(
+		"192.0.2.100:", fmt.Sprintf("10.9.%d.100:", i), "[2001:db8::100]:", fmt.Sprintf("[2001:db8::%x:100]:", i),
+		"-f 3", fmt.Sprintf("-f %d", 1000+i), "-f 9", fmt.Sprintf("-f %d", 2000+i))
+	return replacer.Replace(strings.Join(append(lines, ""), "\n"))
+}
+
 // TestKernelOracle: what ipvsadm makes is read as what makes the same when it is applied.
 func TestKernelOracle(t *testing.T) {
 	lab(t)
 	f := started(t)
-	for name, lines := range oracle() {
-		t.Run(name, func(t *testing.T) {
-			ipvsadm(t, "-C")
-			for _, line := range lines {
-				ipvsadm(t, line)
-			}
-			want := saved(t)
-			observed := observe(t, f).GetVirtualServers()
-			if adopted := applyWell(t, f, request(observed...)); adopted.GetOperations() != 0 {
-				t.Errorf("adopting took %d operations", adopted.GetOperations())
-			}
-			ipvsadm(t, "-C")
-			applyWell(t, f, request(observed...))
-			if got := saved(t); got != want {
-				t.Errorf("ipvsadm made\n%s\nApply made\n%s", want, got)
-			}
-			if again := applyWell(t, f, request(observed...)); again.GetOperations() != 0 {
-				t.Errorf("applying again took %d operations", again.GetOperations())
-			}
-		})
+	var all strings.Builder
+	tables := oracle()
+	for i, name := range slices.Sorted(maps.Keys(tables)) {
+		all.WriteString(apart(tables[name], i))
 	}
-	t.Run("from each to the next", func(t *testing.T) {
-		var before []*forwardv1.VirtualServer
-		for name, lines := range oracle() {
-			ipvsadm(t, "-C")
-			for _, line := range lines {
-				ipvsadm(t, line)
-			}
-			want := saved(t)
-			observed := observe(t, f).GetVirtualServers()
-			ipvsadm(t, "-C")
-			applyWell(t, f, request(before...))
-			r := request(observed...)
-			for _, v := range before {
-				r.Owned = append(r.Owned, v.GetKey())
-			}
-			applyWell(t, f, r)
-			if got := saved(t); got != want {
-				t.Errorf("%s: want\n%s\ngot\n%s", name, want, got)
-			}
-			before = observed
+	restore := exec.Command("ipvsadm", "-R")
+	restore.Stdin = strings.NewReader(all.String())
+	if out, err := restore.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("ipvsadm -R: %v\n%s", err, out)
+	}
+	want := saved(t)
+	observed := observe(t, f).GetVirtualServers()
+	if n := strings.Count(all.String(), "-A "); len(observed) != n {
+		t.Fatalf("%d services are read, ipvsadm made %d", len(observed), n)
+	}
+	if adopted := applyWell(t, f, request(observed...)); adopted.GetOperations() != 0 {
+		t.Errorf("adopting took %d operations", adopted.GetOperations())
+	}
+	ipvsadm(t, "-C")
+	applyWell(t, f, request(observed...))
+	if got := saved(t); got != want {
+		t.Errorf("ipvsadm made\n%s\nApply made\n%s", want, got)
+	}
+	if again := applyWell(t, f, request(observed...)); again.GetOperations() != 0 {
+		t.Errorf("applying again took %d operations", again.GetOperations())
+	}
+
+	// Every table in the place of the one before it: edits, where the key stays.
+	for _, v := range observed {
+		switch {
+		case v.GetKey().GetFwmark() != 0:
+			v.Key.Fwmark = 3
+		case v.GetKey().GetFamily() == forwardv1.Family_FAMILY_IPV6:
+			v.Key.Address, v.Key.Port, v.Key.Protocol = "2001:db8::100", 80, forwardv1.Protocol_PROTOCOL_TCP
+		default:
+			v.Key.Address, v.Key.Port, v.Key.Protocol = "10.9.9.9", 80, forwardv1.Protocol_PROTOCOL_TCP
 		}
-	})
+	}
+	ipvsadm(t, "-C")
+	byKey := map[string]*forwardv1.VirtualServer{}
+	for _, v := range observed {
+		byKey[v.GetKey().String()] = v
+		applyWell(t, f, request(slices.Collect(maps.Values(byKey))...))
+		for _, got := range observe(t, f).GetVirtualServers() {
+			if want := byKey[got.GetKey().String()]; !sameVirtual(got, want) {
+				t.Errorf("got %v\nwant %v", got, want)
+			}
+		}
+	}
+}
+
+// sameVirtual compares whatever the order of the real servers.
+func sameVirtual(a, b *forwardv1.VirtualServer) bool {
+	return proto.Equal(inOrder(a), inOrder(b))
+}
+
+func inOrder(v *forwardv1.VirtualServer) *forwardv1.VirtualServer {
+	v = proto.CloneOf(v)
+	slices.SortFunc(v.RealServers, func(a, b *forwardv1.RealServer) int { return strings.Compare(a.String(), b.String()) })
+	return v
 }
 
 // TestKernelWire: what ipvsadm makes is read as these fields.

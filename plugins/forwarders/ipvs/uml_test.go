@@ -39,14 +39,14 @@ chmod +x /run/modprobe
 cp %[2]s/ipvs.test /run/ipvs.test
 modprobe -d /run/mod dummy
 ip link set lo up
-/run/ipvs.test %[3]s
+%[3]s
 echo "lab exit $?"
 poweroff -f
 `
 
-// bootLab runs the tests of this package's binary that match args in user-mode Linux and
-// gives the console's lines.
-func bootLab(t *testing.T, args string, timeout time.Duration) []string {
+// bootLab runs shell commands in user-mode Linux, with the tests of this package as
+// /run/ipvs.test, and gives the console's lines.
+func bootLab(t *testing.T, commands string, timeout time.Duration) []string {
 	t.Helper()
 	uml, err := exec.LookPath("linux.uml")
 	if err != nil {
@@ -62,7 +62,7 @@ func bootLab(t *testing.T, args string, timeout time.Duration) []string {
 		t.Fatalf("build the tests: %v\n%s", err, out)
 	}
 	init := filepath.Join(dir, "init.sh")
-	if err := os.WriteFile(init, fmt.Appendf(nil, initScript, inLab, dir, args), 0o755); err != nil {
+	if err := os.WriteFile(init, fmt.Appendf(nil, initScript, inLab, dir, commands), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	console, err := os.Create(filepath.Join(dir, "console"))
@@ -99,7 +99,9 @@ func TestInUML(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a kernel")
 	}
-	lines := bootLab(t, "-test.v -test.timeout=120s -test.run='^TestKernel'", 150*time.Second)
+	lines := bootLab(t, `/run/ipvs.test -test.v -test.run='^TestKernelModules$'
+echo /run/modprobe >/proc/sys/kernel/modprobe
+/run/ipvs.test -test.v -test.timeout=150s -test.run=^TestKernel -test.skip='^TestKernelModules$'`, 180*time.Second)
 	results, output := results(lines)
 	for _, name := range labTests(t) {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +121,8 @@ func TestBenchInUML(t *testing.T) {
 	if os.Getenv("POISE_IPVS_BENCH") == "" || os.Getenv(inLab) != "" {
 		t.Skip("set POISE_IPVS_BENCH=1 to measure")
 	}
-	for _, line := range bootLab(t, "-test.run='^$' -test.bench=Kernel -test.benchtime=3x", 10*time.Minute) {
+	for _, line := range bootLab(t, `echo /run/modprobe >/proc/sys/kernel/modprobe
+/run/ipvs.test -test.run='^$' -test.bench=Kernel -test.benchtime=3x`, 10*time.Minute) {
 		t.Log(line)
 	}
 }

@@ -14,6 +14,7 @@ const (
 	cmdNewDest    = 5
 	cmdSetDest    = 6
 	cmdDelDest    = 7
+	cmdGetDest    = 8
 	cmdNewDaemon  = 9
 	cmdDelDaemon  = 10
 	cmdGetDaemon  = 11
@@ -42,10 +43,20 @@ const (
 	destWeight      = 4
 	destUpper       = 5
 	destLower       = 6
+	destActive      = 7
+	destInactive    = 8
+	destStats       = 10
 	destFamily      = 11
+	destStats64     = 12
 	destTunnelType  = 13
 	destTunnelPort  = 14
 	destTunnelFlags = 15
+
+	statsConnections = 1
+	statsPacketsIn   = 2
+	statsPacketsOut  = 3
+	statsBytesIn     = 4
+	statsBytesOut    = 5
 
 	daemonState     = 1
 	daemonInterface = 2

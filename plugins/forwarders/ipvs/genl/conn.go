@@ -18,8 +18,12 @@ const (
 	batchSize = 64
 	// receiveBuffer is asked for; a failed operation's answer takes about 1.3 kB of it.
 	receiveBuffer = 1 << 20
+	// messageBuffer is what the kernel may fill with one answer. It gives the real servers
+	// of a service in portions and finds its place in the list again for each, so that
+	// small portions make reading a long list slow; it fills 32 kB at most.
+	messageBuffer = 1 << 16
 	// answerTimeout bounds the wait for the kernel's answer, which is there when the send
-	// returns.
+	// returns: the kernel does its work inside the send.
 	answerTimeout = 10 * time.Second
 )
 
@@ -40,7 +44,7 @@ type Conn struct {
 // for it has made the kernel try to load the module.
 func Open() (*Conn, error) {
 	const netlinkGeneric = 16
-	nl, err := netlink.Dial(netlinkGeneric, nil)
+	nl, err := netlink.Dial(netlinkGeneric, &netlink.Config{MessageBufferSize: messageBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
@@ -112,11 +116,11 @@ func (c *Conn) sequences(n int) uint32 {
 // exchange sends messages at once and hands every answer to take, until the last message,
 // which must ask for it, is acknowledged or refused.
 func (c *Conn) exchange(messages []netlink.Message, take func(sequence uint32, data []byte, err error)) error {
-	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
 	last := messages[len(messages)-1].Header.Sequence
 	if _, err := c.nl.SendMessages(messages); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	if err := c.nl.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
 	for {
@@ -152,12 +156,12 @@ func kernelError(err error) (refused error, sequence uint32) {
 	return nil, 0
 }
 
-// dump asks for all objects of a command.
-func (c *Conn) dump(command uint8, each func(data []byte) error) error {
-	if err := c.nl.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+// dump asks for all objects of a command; attributes narrow it down.
+func (c *Conn) dump(command uint8, narrow attributes, each func(data []byte) error) error {
+	if err := c.nl.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return err
 	}
-	request := genetlink.Message{Header: genetlink.Header{Command: command, Version: version}}
+	request := genetlink.Message{Header: genetlink.Header{Command: command, Version: version}, Data: narrow}
 	answers, err := c.gen.Execute(request, c.family, netlink.Request|netlink.Dump)
 	if err != nil {
 		return err
@@ -170,10 +174,29 @@ func (c *Conn) dump(command uint8, each func(data []byte) error) error {
 	return nil
 }
 
+// Destinations gives the destinations of a service with their counters; none if there is
+// no such service.
+func (c *Conn) Destinations(k table.Key) ([]table.Real, error) {
+	var out []table.Real
+	var narrow attributes
+	narrow.key(k)
+	err := c.dump(cmdGetDest, narrow, func(data []byte) error {
+		r, found, err := decodeReal(data, k.IPv6)
+		if found {
+			out = append(out, r)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the real servers of %s: %w", k, err)
+	}
+	return out, nil
+}
+
 // Syncs gives the sync daemons that run.
 func (c *Conn) Syncs() ([]table.Sync, error) {
 	var out []table.Sync
-	err := c.dump(cmdGetDaemon, func(data []byte) error {
+	err := c.dump(cmdGetDaemon, nil, func(data []byte) error {
 		s, found, err := decodeDaemon(data)
 		if found {
 			out = append(out, s)
@@ -189,7 +212,7 @@ func (c *Conn) Syncs() ([]table.Sync, error) {
 // Engines gives the persistence engines of the services that have one.
 func (c *Conn) Engines() (map[table.Key]string, error) {
 	out := map[table.Key]string{}
-	err := c.dump(cmdGetService, func(data []byte) error {
+	err := c.dump(cmdGetService, nil, func(data []byte) error {
 		key, engine, found, err := decodeEngine(data)
 		if found && engine != "" {
 			out[key] = engine

@@ -63,6 +63,88 @@ func decodeEngine(data []byte) (key table.Key, engine string, found bool, err er
 	return key, engine, true, nil
 }
 
+// decodeReal reads a destination with its counters; found is false if the message holds
+// none. Kernels before Linux 3.18 tell no family: it is then the service's.
+func decodeReal(data []byte, ipv6 bool) (r table.Real, found bool, err error) {
+	var addr []byte
+	var number uint16
+	var narrow, wide table.Counters
+	err = walk(data, attrDest, func(ad *netlink.AttributeDecoder) {
+		found = true
+		switch ad.Type() {
+		case destAddr:
+			addr = ad.Bytes()
+		case destPort:
+			number = port(ad)
+		case destFamily:
+			ipv6 = ad.Uint16() == familyIPv6
+		case destMethod:
+			r.Method = table.Method(ad.Uint32())
+		case destWeight:
+			r.Weight = ad.Uint32()
+		case destUpper:
+			r.UpperThreshold = ad.Uint32()
+		case destLower:
+			r.LowerThreshold = ad.Uint32()
+		case destActive:
+			r.Counters.ActiveConnections = ad.Uint32()
+		case destInactive:
+			r.Counters.InactiveConnections = ad.Uint32()
+		case destTunnelType:
+			r.Tunnel.Type = table.TunnelType(ad.Uint8())
+		case destTunnelPort:
+			r.Tunnel.Port = port(ad)
+		case destTunnelFlags:
+			r.Tunnel.Checksum = ad.Uint16()
+		case destStats:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error { return decodeStats(ad, &narrow, false) })
+		case destStats64:
+			ad.Nested(func(ad *netlink.AttributeDecoder) error { return decodeStats(ad, &wide, true) })
+		}
+	})
+	if err != nil || !found {
+		return table.Real{}, false, err
+	}
+	host, err := address(addr, ipv6)
+	if err != nil {
+		return table.Real{}, false, fmt.Errorf("address of a real server: %w", err)
+	}
+	r.Addr = netip.AddrPortFrom(host, number)
+	r.Destination = r.Normal()
+	if wide == (table.Counters{}) {
+		wide = narrow
+	}
+	wide.ActiveConnections, wide.InactiveConnections = r.Counters.ActiveConnections, r.Counters.InactiveConnections
+	r.Counters = wide
+	return r, true, nil
+}
+
+// decodeStats reads counters. All are 64 bits wide in the newer attribute, and bytes in
+// both.
+func decodeStats(ad *netlink.AttributeDecoder, c *table.Counters, wide bool) error {
+	count := func() uint64 {
+		if wide {
+			return ad.Uint64()
+		}
+		return uint64(ad.Uint32())
+	}
+	for ad.Next() {
+		switch ad.Type() {
+		case statsConnections:
+			c.Connections = count()
+		case statsPacketsIn:
+			c.PacketsIn = count()
+		case statsPacketsOut:
+			c.PacketsOut = count()
+		case statsBytesIn:
+			c.BytesIn = ad.Uint64()
+		case statsBytesOut:
+			c.BytesOut = ad.Uint64()
+		}
+	}
+	return ad.Err()
+}
+
 // decodeDaemon reads a sync daemon; found is false if the message holds none.
 func decodeDaemon(data []byte) (s table.Sync, found bool, err error) {
 	err = walk(data, attrDaemon, func(ad *netlink.AttributeDecoder) {

@@ -65,13 +65,8 @@ func (k *Kernel) Read() (table.State, error) {
 	for _, s := range services {
 		v := table.Virtual{Service: decodeService(s.Service), Counters: decodeStats(s.Stats, s.Stats64)}
 		persistent = persistent || v.Service.Flags&table.Persistent != 0
-		reals, err := k.reader.Destinations(s.Service)
-		if err != nil && err != os.ErrNotExist {
-			return table.State{}, fmt.Errorf("read the real servers of %s: %w", v.Service.Key, explain(err))
-		}
-		v.Reals = make([]table.Real, len(reals))
-		for i, r := range reals {
-			v.Reals[i] = decodeDestination(r)
+		if v.Reals, err = k.conn.Destinations(v.Service.Key); err != nil {
+			return table.State{}, explain(err)
 		}
 		state.Services = append(state.Services, v)
 	}
