@@ -1,12 +1,18 @@
 package sdk
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 )
 
 type inner struct {
@@ -138,4 +144,51 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q gave %#v", raw, err)
 		}
 	})
+}
+
+// FuzzParseCheck: no check off the wire makes a checker process stumble, and one that
+// is taken can be planned.
+func FuzzParseCheck(f *testing.F) {
+	for _, seed := range []*checkv1.Check{
+		{},
+		wireChecks(1, time.Second, time.Second, time.Second)[0],
+		{Id: "x", Type: "test", Target: &checkv1.Target{Address: "fe80::1%eth0", Port: 65535, SourceAddress: "::1", SourcePort: 1, Interface: "eth0", Fwmark: 1}},
+		{Id: "x", Type: "test", Target: &checkv1.Target{Address: "::ffff:192.0.2.1", Port: 70000}, ParametersJson: []byte(`{"a":1}`), Known: stateDown},
+	} {
+		raw, err := proto.Marshal(seed)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	service := &checkService{checkers: map[string]Checker{"test": anyChecker{}}}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var wire checkv1.Check
+		if proto.Unmarshal(raw, &wire) != nil {
+			return
+		}
+		c, rejected := service.parse(&wire)
+		if (c == nil) == (rejected == nil) || rejected != nil && rejected.GetMessage() == "" {
+			t.Fatalf("%v gave %v, %v", &wire, c, rejected)
+		}
+		if c == nil {
+			return
+		}
+		s := newSchedule(epoch, 1)
+		s.set(epoch, nil, []*check{c})
+		next, ok := s.next()
+		if !ok || next.Before(epoch) || next.After(epoch.Add(2*longest)) {
+			t.Fatalf("%v is planned for %s", &wire, next)
+		}
+		if later := c.regular(next.Sub(epoch)); later <= next.Sub(epoch)-c.slot() {
+			t.Fatalf("%v: after %s comes %s", &wire, next.Sub(epoch), later)
+		}
+	})
+}
+
+// anyChecker takes objects without keys.
+type anyChecker struct{}
+
+func (anyChecker) Parse(raw json.RawMessage) (Prober, error) {
+	return proberFunc(func(context.Context, Target) Result { return Result{} }), Decode(raw, &struct{}{})
 }

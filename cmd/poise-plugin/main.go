@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
+	"github.com/poise-lb/poise/plugins/failover/vrrp"
 	"github.com/poise-lb/poise/plugins/forwarders/ipvs"
 	"github.com/poise-lb/poise/plugins/forwarders/null"
 	"github.com/poise-lb/poise/sdk"
@@ -26,6 +27,9 @@ var applets = []applet{
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
+	}},
+	{"vrrp", "failover by VRRP", func() sdk.Plugin {
+		return sdk.Plugin{Failover: vrrp.New(), FailoverType: "vrrp"}
 	}},
 	{"null", "forwarder without a data plane, for trials", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: null.New(), ForwarderType: null.Type}
