@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 buf() { go run github.com/bufbuild/buf/cmd/buf@v1.75.0 "$@"; }
 buf lint
 case ${1-} in
---accept) buf build -o accepted.binpb ;;
+--accept) buf build --exclude-source-info -o accepted.binpb ;;
 '') buf breaking --against accepted.binpb ;;
 *) echo "proto/lint.sh: $1 is not known: --accept or nothing" >&2; exit 2 ;;
 esac
