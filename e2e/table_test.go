@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/poise-lb/poise/e2e/lab"
+	"github.com/poise-lb/poise/e2e/uml"
 )
 
 // TestTableEqualsKeepalived runs the seed configuration by poised on two directors and
@@ -107,6 +108,39 @@ func TestTableOfEveryKind(t *testing.T) {
 		return strings.Count(got, "\n") == want, got
 	})
 	poised.WaitIPVS(settle, keepalived.IPVS())
+}
+
+// TestMissingScheduler: a kernel that lacks a scheduler is an error that says which and
+// what to load, and heals by itself when that has been done.
+func TestMissingScheduler(t *testing.T) {
+	l := lab.New(t, lab.DR, 2)
+	l.ProveKernel()
+	l.ServeAll()
+	l.A.Run("rmmod", "ip_vs_ovf")
+	loaded := false
+	load := func() {
+		if !loaded {
+			l.A.Run("modprobe", "-d", uml.ModuleRoot, "ip_vs_ovf")
+			loaded = true
+		}
+	}
+	t.Cleanup(load)
+	config := l.Config(l.A)
+	config.NoFailover, config.Scheduler = true, "ovf"
+	d := l.Director(l.A, lab.Poised, config.String())
+	settings("reconcile_interval: 1s")(d)
+	d.Start()
+	lab.Eventually(t, settle, "status says what to load", func() (bool, string) {
+		status, err := d.TryStatus()
+		text := strings.Join(status.GetForwarder().GetErrors(), "\n")
+		return err == nil && strings.Contains(text, "modprobe ip_vs_ovf"), text
+	})
+	load()
+	d.WaitIPVS(10*time.Second, strings.Replace(l.Table(l.Reals...), "-s rr", "-s ovf", 1))
+	lab.Eventually(t, 5*time.Second, "no error is left", func() (bool, string) {
+		errs := d.Status().GetForwarder().GetErrors()
+		return len(errs) == 0, strings.Join(errs, "\n")
+	})
 }
 
 // everyKind is a configuration without checks: nothing of it needs an answer.

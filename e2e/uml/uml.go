@@ -20,12 +20,18 @@ const (
 	HostRoot = "/run/host"
 	// OutDir is where a program inside leaves files for the host.
 	OutDir = "/run/out"
+	// ModuleRoot is what modprobe's -d takes inside.
+	ModuleRoot = "/run/mod"
 	// InsideEnv is set in the environment of a program inside.
 	InsideEnv = "POISE_E2E_INSIDE"
 
 	kernel     = "linux.uml"
 	modulesDir = "/usr/lib/uml/modules"
 	killDelay  = 3 * time.Second
+
+	// modules are loaded at the start: the kernel inside does not find them by itself.
+	modules = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_lblc ip_vs_lblcr ip_vs_dh ip_vs_sh ip_vs_sed ip_vs_nq" +
+		" ip_vs_mh ip_vs_fo ip_vs_ovf bridge veth dummy ipip fou"
 )
 
 // Machine is a kernel that runs one command and ends.
@@ -162,17 +168,15 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 `)
-	fmt.Fprintf(&b, "mkdir -p %s %s /run/status /run/netns /run/mod/lib/modules\n", HostRoot, OutDir)
+	fmt.Fprintf(&b, "mkdir -p %s %s /run/status /run/netns %s/lib/modules\n", HostRoot, OutDir, ModuleRoot)
 	fmt.Fprintf(&b, "mount --bind / %s\n", HostRoot)
 	fmt.Fprintf(&b, "mount -t hostfs -o %s none /run/status\n", quote(work))
 	if m.Out != "" {
 		fmt.Fprintf(&b, "mount -t hostfs -o %s none %s\n", quote(m.Out), OutDir)
 	}
 	b.WriteString("for d in /tmp /var/lib /var/log /var/tmp; do mount -t tmpfs tmpfs $d; done\n")
-	fmt.Fprintf(&b, "ln -s %s/$(uname -r) /run/mod/lib/modules/$(uname -r)\n", modulesDir)
-	b.WriteString(`modprobe -d /run/mod -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh bridge veth dummy ipip
-ip link set lo up
-`)
+	fmt.Fprintf(&b, "ln -s %s/$(uname -r) %s/lib/modules/$(uname -r)\n", modulesDir, ModuleRoot)
+	fmt.Fprintf(&b, "modprobe -d %s -a %s\nip link set lo up\n", ModuleRoot, modules)
 	fmt.Fprintf(&b, "export %s=1\n", InsideEnv)
 	for _, e := range m.Env {
 		name, value, _ := strings.Cut(e, "=")

@@ -87,10 +87,10 @@ func config(o options) string {
 	return b.String()
 }
 
-// measure reads what the daemon's processes have used, and how many connections the
-// server has taken.
+// measure reads what the daemon's processes have used, and how many connections have
+// been begun: each is a check.
 func measure(t lab.TB, d *lab.Director) usage {
-	u := usage{at: time.Now(), checks: accepted(t, d)}
+	u := usage{at: time.Now(), checks: opened(t, d)}
 	for _, pid := range d.Descendants() {
 		u.processes++
 		u.cpu += runTime(pid)
@@ -138,8 +138,8 @@ func memory(pid int) (pss, rss uint64) {
 	return pss, rss
 }
 
-// accepted counts the connections that have been taken on the director's host.
-func accepted(t lab.TB, d *lab.Director) uint64 {
+// opened counts the connections that have been begun on the director's host.
+func opened(t lab.TB, d *lab.Director) uint64 {
 	var names, values []string
 	for line := range strings.Lines(d.Run("cat", "/proc/net/snmp")) {
 		if f := strings.Fields(line); len(f) > 0 && f[0] == "Tcp:" {
@@ -147,7 +147,7 @@ func accepted(t lab.TB, d *lab.Director) uint64 {
 		}
 	}
 	for i, n := range names {
-		if n == "PassiveOpens" && i < len(values) {
+		if n == "ActiveOpens" && i < len(values) {
 			v, _ := strconv.ParseUint(values[i], 10, 64)
 			return v
 		}
