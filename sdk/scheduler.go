@@ -83,7 +83,12 @@ func (s *scheduler) loop(ctx context.Context) {
 		now := time.Now()
 		s.mu.Lock()
 		s.rounds++
-		s.core.expire(now)
+		// Who woke late was stopped or starved, and so were the probes: they get a moment
+		// to return before they are given up.
+		late := now.Sub(s.wake) > deadlineSlack
+		if !late {
+			s.core.expire(now)
+		}
 		batches := s.core.due(now)
 		for _, b := range batches {
 			s.launch(b)
@@ -92,6 +97,9 @@ func (s *scheduler) loop(ctx context.Context) {
 		s.wake = s.nextBeat
 		if next, ok := s.core.next(); ok && next.Before(s.wake) {
 			s.wake = next
+		}
+		if moment := now.Add(deadlineSlack); late && s.wake.Before(moment) {
+			s.wake = moment
 		}
 		s.announce()
 		timer.Reset(time.Until(s.wake))

@@ -154,6 +154,26 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
+// TestStarved: a loop that woke late gives running probes another moment, in which
+// what they have found can still be heard.
+func TestStarved(t *testing.T) {
+	inBubble(t, 10, func(t *testing.T, s *scheduler) {
+		s.set(&checkv1.SetChecks{Generation: 1, Checks: wireChecks(2, time.Minute, 300*time.Millisecond, 0)}, parseAs(func(_ context.Context, target Target) Result {
+			time.Sleep(300*time.Millisecond + deadlineSlack + deadlineSlack/2)
+			return Result{Outcome: Up}
+		}))
+		time.Sleep(300*time.Millisecond + deadlineSlack/2)
+		s.mu.Lock()
+		s.wake = s.wake.Add(-time.Second)
+		s.mu.Unlock()
+		time.Sleep(deadlineSlack + deadlineSlack/4)
+		synctest.Wait()
+		if _, verdicts, _ := s.outbox(); len(verdicts) != 2 || verdicts[0].state != stateUp {
+			t.Errorf("got %v, want two that are up", verdicts)
+		}
+	})
+}
+
 // TestStop: stop ends running probes by their context and waits for them; nothing is
 // probed after it.
 func TestStop(t *testing.T) {

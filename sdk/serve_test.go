@@ -82,6 +82,13 @@ func wire(id, parameters string) *checkv1.Check {
 	}
 }
 
+// known gives a check that fails, with a thousand retries, and was something before.
+func known(id string, state checkv1.VerdictState) *checkv1.Check {
+	c := wire(id, `{"outcome":"down","reason":"refused"}`)
+	c.Known, c.Schedule.Retries = state, 1000
+	return c
+}
+
 // stream is an open stream of checks.
 type stream struct {
 	t *testing.T
@@ -138,6 +145,7 @@ func TestChecks(t *testing.T) {
 	s := openChecks(t, c, within(t))
 	s.set(4,
 		wire("up", ""), wire("down", `{"outcome":"down","reason":"refused"}`), wire("panics", `{"panic":true}`),
+		known("known down", checkv1.VerdictState_VERDICT_STATE_DOWN), known("known up", checkv1.VerdictState_VERDICT_STATE_UP),
 		wire("bytes", `{"outcome":"down","reason":"said \u0000"}`),
 		wire("bad key", `{"outcme":"down"}`), wire("bad value", `{"outcome":""}`), wire("bad parse", `{"outcome":"panic"}`),
 		&checkv1.Check{Id: "bad type", Type: "none"},
@@ -145,7 +153,7 @@ func TestChecks(t *testing.T) {
 		&checkv1.Check{Id: "no schedule", Type: "echo", Target: &checkv1.Target{Address: "::1"}},
 		&checkv1.Check{Id: "mixed", Type: "echo", Target: &checkv1.Target{Address: "::1", SourceAddress: "127.0.0.1"}},
 	)
-	s.until("there are four verdicts", func() bool { return len(s.verdicts) == 4 })
+	s.until("there are five verdicts", func() bool { return len(s.verdicts) == 5 })
 	if s.applied.GetGeneration() != 4 {
 		t.Errorf("generation %d was applied before the verdicts, want 4", s.applied.GetGeneration())
 	}
@@ -166,13 +174,16 @@ func TestChecks(t *testing.T) {
 		t.Errorf("rejected %v, want 7", rejected)
 	}
 	for id, want := range map[string]checkv1.VerdictState{
-		"up": checkv1.VerdictState_VERDICT_STATE_UP, "down": checkv1.VerdictState_VERDICT_STATE_DOWN, "panics": checkv1.VerdictState_VERDICT_STATE_UNKNOWN,
+		"up": checkv1.VerdictState_VERDICT_STATE_UP, "down": checkv1.VerdictState_VERDICT_STATE_DOWN, "known down": checkv1.VerdictState_VERDICT_STATE_DOWN, "panics": checkv1.VerdictState_VERDICT_STATE_UNKNOWN,
 	} {
 		if v := s.verdicts[id]; v.GetState() != want || (v.GetReason() == "") != (id == "up") || time.Since(v.GetDecidedAt().AsTime()) > patience {
 			t.Errorf("%s: %v, want %s", id, v, want)
 		}
 	}
 	s.until("there are five beats", func() bool { return len(s.beats) >= 5 })
+	if v := s.verdicts["known up"]; v != nil {
+		t.Errorf("known up: %v after %d beats, want its retries first", v, len(s.beats))
+	}
 	for i, b := range s.beats[1:] {
 		if b.GetBeat().GetProgress() <= s.beats[i].GetBeat().GetProgress() {
 			t.Errorf("progress of beats stands still: %v", s.beats)

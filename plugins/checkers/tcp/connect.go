@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -139,11 +140,8 @@ func wait(ctx context.Context, fd int) error {
 	// The runtime's poller does the waiting, and parks nothing but a goroutine.
 	file := os.NewFile(uintptr(fd), "probe")
 	defer file.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := file.SetDeadline(deadline); err != nil {
-			return localError{fmt.Errorf("wait for the connection: %w", err)}
-		}
-	}
+	// A context that ends, at the deadline or before, ends the wait.
+	defer context.AfterFunc(ctx, func() { _ = file.SetDeadline(time.Unix(1, 0)) })()
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return localError{fmt.Errorf("wait for the connection: %w", err)}
@@ -155,7 +153,11 @@ func wait(ctx context.Context, fd int) error {
 		return ended
 	})
 	if os.IsTimeout(err) {
-		return context.DeadlineExceeded
+		// What came while this process was not running counts.
+		if ended, err := outcome(fd); ended && err == nil {
+			return nil
+		}
+		return ctx.Err()
 	}
 	if err != nil {
 		return localError{fmt.Errorf("wait for the connection: %w", err)}

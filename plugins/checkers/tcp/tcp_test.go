@@ -175,6 +175,19 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestCanceled: a probe that is not wanted any more ends at once, and says nothing of
+// the target.
+func TestCanceled(t *testing.T) {
+	_, addr := deaf(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	time.AfterFunc(50*time.Millisecond, cancel)
+	start := time.Now()
+	got := prober{}.Probe(ctx, sdk.Target{Addr: addr, Trace: t.Logf})
+	if took := time.Since(start); got.Outcome != sdk.Unknown || took > 10*time.Second {
+		t.Errorf("got %v after %s, want unknown at once", got, took)
+	}
+}
+
 // TestDescriptors: the process has no descriptor left, which says nothing of the target.
 func TestDescriptors(t *testing.T) {
 	open, _ := listen(t, "127.0.0.1:0")
