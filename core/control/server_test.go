@@ -124,7 +124,7 @@ func TestStatusBeforeTheFirstSnapshot(t *testing.T) {
 // Names in another encoding than UTF-8 would make the answer one that cannot be sent.
 func TestStatusOfNamesInAnotherEncoding(t *testing.T) {
 	d := newFake()
-	d.snapshot.Groups[0].Config.Name = "\xcd\xac"
+	d.snapshot.Groups[0].Config.Name = "\xb2\xe2"
 	d.snapshot.Services[0].RealServers[0].Reason = "\xff"
 	client, _ := serve(t, d)
 	if _, err := client.Status(t.Context(), &controlv1.StatusRequest{}); err != nil {

@@ -169,7 +169,7 @@ func TestMetricsAreLintedAndConsistent(t *testing.T) {
 func TestMetricsOfNamesInAnotherEncoding(t *testing.T) {
 	source := example()
 	source.snapshot.Groups = append(source.snapshot.Groups,
-		model.GroupStatus{Config: &model.FailoverGroup{Name: "\xcd\xac"}}, model.GroupStatus{Config: &model.FailoverGroup{Name: "\xff"}})
+		model.GroupStatus{Config: &model.FailoverGroup{Name: "\xb2\xe2"}}, model.GroupStatus{Config: &model.FailoverGroup{Name: "\xff"}})
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(NewCollector(source))
 	families, err := registry.Gather()
