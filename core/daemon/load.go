@@ -55,6 +55,11 @@ func load(ctx context.Context, o Options, validate validator) loaded {
 	return l
 }
 
+// parameterless are types of poise's own that take no parameters. Without any there is
+// nothing to validate, and a restart that has a failover plugin waiting is faster by
+// the start of a process.
+var parameterless = map[string]bool{"tcp": true}
+
 // validateChecks has the checkers look at every check, each once.
 func validateChecks(ctx context.Context, result *config.Result, c *model.Config, validate validator) []config.Problem {
 	var checks []model.Check
@@ -67,6 +72,9 @@ func validateChecks(ctx context.Context, result *config.Result, c *model.Config,
 					continue
 				}
 				seen[check] = true
+				if check.Parameters == "" && parameterless[check.Type] {
+					continue
+				}
 				item := &pluginv1.ValidateItem{Interface: pluginv1.Interface_INTERFACE_CHECK, Type: check.Type}
 				if check.Parameters != "" {
 					item.ParametersJson = json.RawMessage(check.Parameters)
