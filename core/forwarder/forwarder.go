@@ -203,12 +203,12 @@ func (f *Forwarder) takeApplied(set model.ForwardSet, response *forwardv1.ApplyR
 		f.status.AppliedAt = at
 	}
 	f.mu.Unlock()
-	f.handlers.Applied(set.Generation, int(response.GetOperations()), at)
 	if len(response.GetErrors()) == 0 {
 		if err := f.owned.Settle(set); err != nil {
 			f.logger.Warn("could not write down what we made", "error", err)
 		}
 	}
+	f.handlers.Applied(set.Generation, int(response.GetOperations()), at)
 }
 
 func (f *Forwarder) watch(stream grpc.ServerStreamingClient[forwardv1.WatchResponse], s Session) error {
