@@ -24,6 +24,22 @@ const (
 // Path of the socket in a runtime directory.
 func Path(dir string) string { return filepath.Join(dir, "handover.sock") }
 
+// maxPath is what a socket's address can hold.
+const maxPath = 107
+
+// bindable gives a name of the socket that is short enough to be used until done is
+// called.
+func bindable(dir string) (name string, done func(), err error) {
+	if path := Path(dir); len(path) <= maxPath {
+		return path, func() {}, nil
+	}
+	opened, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return Path(fmt.Sprintf("/proc/self/fd/%d", opened.Fd())), func() { opened.Close() }, nil
+}
+
 // Listener waits for a successor.
 type Listener struct {
 	listener *net.UnixListener
@@ -41,8 +57,13 @@ func Listen(dir string) (*Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the old hand-over socket: %w", err)
 	}
-	// The directory is closed to other users, and accept asks who they are.
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	name, done, err := bindable(dir)
+	if err != nil {
+		return nil, fmt.Errorf("listen for a successor at %s: %w", path, err)
+	}
+	defer done()
+	// The directory is closed to other users, and pass asks who they are.
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("listen for a successor at %s: %w", path, err)
 	}

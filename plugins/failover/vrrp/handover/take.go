@@ -37,7 +37,12 @@ type Predecessor struct {
 // Ask asks the predecessor in a runtime directory for what it runs. The error is
 // ErrNobody if there is none; after another one the predecessor is dead.
 func Ask(dir string) (*Predecessor, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: Path(dir), Net: "unix"})
+	name, done, err := bindable(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look for a predecessor at %s: %w", Path(dir), err)
+	}
+	defer done()
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: name, Net: "unix"})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, ErrNobody
 	}

@@ -35,12 +35,14 @@ func (a *Announcer) Announce(link Link, address netip.Addr) error {
 	if len(link.MAC) != 6 {
 		return nil
 	}
-	frame, to := arpFrame([6]byte(link.MAC), address), broadcastMAC
-	if address.Is6() {
-		frame, to = neighbourFrame([6]byte(link.MAC), address), allNodesMAC
+	var frame []byte
+	if address.Is4() {
+		frame = arpFrame([6]byte(link.MAC), address)
+	} else {
+		frame = neighbourFrame([6]byte(link.MAC), address)
 	}
 	ll := &unix.SockaddrLinklayer{Ifindex: link.Index, Halen: 6}
-	copy(ll.Addr[:], to[:])
+	copy(ll.Addr[:], frame) // A frame begins with where it goes to.
 	return unix.Sendto(a.fd, frame, unix.MSG_DONTWAIT, ll)
 }
 

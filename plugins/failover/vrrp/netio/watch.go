@@ -98,18 +98,21 @@ func parseChange(m syscall.NetlinkMessage) (Change, bool) {
 	return Change{}, false
 }
 
+// linkName finds the name among the attributes of a message about a link.
 func linkName(data []byte) string {
+	const header, align = unix.SizeofRtAttr, unix.RTA_ALIGNTO
 	if len(data) < unix.SizeofIfInfomsg {
 		return ""
 	}
-	attributes, err := nl.ParseRouteAttr(data[unix.SizeofIfInfomsg:])
-	if err != nil {
-		return ""
-	}
-	for _, a := range attributes {
-		if a.Attr.Type == unix.IFLA_IFNAME {
-			return unix.ByteSliceToString(a.Value)
+	for rest := data[unix.SizeofIfInfomsg:]; len(rest) >= header; {
+		size := int(binary.NativeEndian.Uint16(rest))
+		if size < header || size > len(rest) {
+			return ""
 		}
+		if binary.NativeEndian.Uint16(rest[2:]) == unix.IFLA_IFNAME {
+			return unix.ByteSliceToString(rest[header:size])
+		}
+		rest = rest[min((size+align-1)&^(align-1), len(rest)):]
 	}
 	return ""
 }
