@@ -143,6 +143,9 @@ func (s *pluginService) Configure(ctx context.Context, r *pluginv1.ConfigureRequ
 // configureStatus keeps the code of an error that has one. Without one, a
 // *ParameterError is about the settings, and anything else about the machine.
 func configureStatus(kind string, err error) error {
+	if s, ok := status.FromError(err); ok {
+		return status.Error(s.Code(), text(s.Message()))
+	}
 	code := codes.FailedPrecondition
 	var wrong *ParameterError
 	if errors.As(err, &wrong) {

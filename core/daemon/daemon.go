@@ -101,6 +101,9 @@ func Run(ctx context.Context, o Options) error {
 		server.Stop(stopping)
 	}()
 
+	if needsForwarder(&l.config) && l.config.Forwarder == model.DefaultForwarder {
+		d.loadIPVS(ctx)
+	}
 	d.metrics = observe.NewServer(d.logger.Named("metrics"), d)
 	defer d.metrics.Close()
 	d.put(&l.config)
