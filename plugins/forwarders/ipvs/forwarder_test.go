@@ -136,7 +136,7 @@ func TestApplyReadsAgainWhenSomebodyMeddles(t *testing.T) {
 	}
 }
 
-func TestKernelAsAWholeFails(t *testing.T) {
+func TestNoKernel(t *testing.T) {
 	f, k := faked(t)
 	for err, code := range map[error]codes.Code{
 		kernel.ErrNoIPVS: codes.FailedPrecondition, kernel.ErrNotPermitted: codes.FailedPrecondition, genl.ErrLost: codes.Unavailable,

@@ -117,6 +117,21 @@ func TestKernelSyncForeign(t *testing.T) {
 	}
 }
 
+// TestKernelSyncStoppedAtOnce stops daemons that may not have run yet, which the kernel
+// does not acknowledge.
+func TestKernelSyncStoppedAtOnce(t *testing.T) {
+	lab(t)
+	f := syncLab(t)
+	for i := range 50 {
+		role := []forwardv1.SyncRole{master, backup}[i%2]
+		applyWell(t, f, syncRequest(true, &forwardv1.ConnectionSync{Role: role, Interface: "sync0"}))
+	}
+	applyWell(t, f, syncRequest(true, nil))
+	if got := ipvsadm(t, "-Ln --daemon"); got != "" {
+		t.Errorf("left %q", got)
+	}
+}
+
 func TestKernelSyncErrors(t *testing.T) {
 	lab(t)
 	f := syncLab(t)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -75,6 +76,8 @@ func bootLab(t *testing.T, commands string, timeout time.Duration) []string {
 	cmd := exec.CommandContext(ctx, uml, "quiet", "mem=768M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/",
 		"ro", "init="+init, "con=null", "con0=fd:0,fd:1")
 	cmd.Stdout, cmd.Stderr = console, console
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Run()
 	content, readErr := os.ReadFile(console.Name())
 	if readErr != nil {
@@ -107,6 +110,7 @@ echo /run/modprobe >/proc/sys/kernel/modprobe
 		t.Run(name, func(t *testing.T) {
 			switch results[name] {
 			case "PASS":
+				t.Log(strings.Join(output[name], "\n"))
 			case "":
 				t.Errorf("did not end; console:\n%s", strings.Join(lines, "\n"))
 			default:

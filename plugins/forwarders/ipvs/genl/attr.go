@@ -18,6 +18,7 @@ const (
 	cmdNewDaemon  = 9
 	cmdDelDaemon  = 10
 	cmdGetDaemon  = 11
+	cmdGetInfo    = 15
 )
 
 // Attributes, from linux/ip_vs.h.

@@ -82,24 +82,53 @@ func (c *Conn) Run(ops []table.Op) []error {
 
 // send carries one batch out and puts the errors into errs.
 func (c *Conn) send(ops []table.Op, errs []error) error {
-	messages := make([]netlink.Message, len(ops))
-	first := c.sequences(len(ops))
+	requests := make([][]byte, len(ops))
 	for i, op := range ops {
-		messages[i] = c.message(encode(op), first+uint32(i))
+		requests[i] = encode(op)
 	}
-	messages[len(ops)-1].Header.Flags |= netlink.Acknowledge
-	return c.exchange(messages, func(sequence uint32, _ []byte, err error) {
-		if i := int(sequence - first); i < len(errs) {
-			errs[i] = err
-		}
-	})
+	return c.exchange(requests, func(i int, _ []byte, err error) { errs[i] = err })
 }
 
-// message makes a request; the kernel wants its length aligned.
-func (c *Conn) message(data []byte, sequence uint32) netlink.Message {
-	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(c.family), Flags: netlink.Request, Sequence: sequence},
-		Data:   data,
+// exchange sends requests at once and hands the kernel's answers to take with the number of
+// the request: data, or why it was refused. A request that asks for nothing and succeeds
+// has no answer.
+//
+// The requests are followed by one that always has an answer, which tells that all others
+// have been carried out. An acknowledgement of the last one would not do: the kernel sends
+// none where it meets EINTR, which happens when a sync daemon is stopped that has just
+// been started and has not run yet.
+func (c *Conn) exchange(requests [][]byte, take func(i int, data []byte, err error)) error {
+	first := c.sequences(len(requests) + 1)
+	last := first + uint32(len(requests))
+	messages := make([]netlink.Message, 0, len(requests)+1)
+	for i, data := range append(requests, newMessage(cmdGetInfo)) {
+		messages = append(messages, netlink.Message{
+			Header: netlink.Header{Type: netlink.HeaderType(c.family), Flags: netlink.Request, Sequence: first + uint32(i)},
+			Data:   data,
+		})
+	}
+	if _, err := c.nl.SendMessages(messages); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	if err := c.nl.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	for {
+		answers, err := c.nl.Receive()
+		refused, sequence := kernelError(err)
+		if refused != nil {
+			answers = []netlink.Message{{Header: netlink.Header{Sequence: sequence}}}
+		} else if err != nil {
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		for _, a := range answers {
+			if a.Header.Sequence == last {
+				return refused
+			}
+			if i := a.Header.Sequence - first; i < uint32(len(requests)) {
+				take(int(i), a.Data, refused)
+			}
+		}
 	}
 }
 
@@ -111,38 +140,6 @@ func (c *Conn) sequences(n int) uint32 {
 	first := c.sequence + 1
 	c.sequence += uint32(n)
 	return first
-}
-
-// exchange sends messages at once and hands every answer to take, until the last message,
-// which must ask for it, is acknowledged or refused.
-func (c *Conn) exchange(messages []netlink.Message, take func(sequence uint32, data []byte, err error)) error {
-	last := messages[len(messages)-1].Header.Sequence
-	if _, err := c.nl.SendMessages(messages); err != nil {
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	if err := c.nl.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	for {
-		answers, err := c.nl.Receive()
-		if refused, sequence := kernelError(err); refused != nil {
-			take(sequence, nil, refused)
-			if sequence == last {
-				return nil
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrLost, err)
-		}
-		for _, a := range answers {
-			if a.Header.Type != netlink.Error {
-				take(a.Header.Sequence, a.Data, nil)
-			} else if a.Header.Sequence == last {
-				return nil
-			}
-		}
-	}
 }
 
 // kernelError tells an answer of the kernel's that refuses a message from an error of the
@@ -229,26 +226,19 @@ func (c *Conn) Engines() (map[table.Key]string, error) {
 // see it in between, and a process that is killed leaves nothing behind. The service must
 // not be there. Its error says which of the three failed.
 func (c *Conn) ProbeWrite(s table.Service) error {
-	first := c.sequences(3)
 	get := newMessage(cmdGetService)
 	get.key(s.Key)
-	messages := []netlink.Message{
-		c.message(encode(table.Op{Kind: table.AddService, Service: s}), first),
-		c.message(get, first+1),
-		c.message(encode(table.Op{Kind: table.RemoveService, Service: s}), first+2),
+	requests := [][]byte{
+		encode(table.Op{Kind: table.AddService, Service: s}), get,
+		encode(table.Op{Kind: table.RemoveService, Service: s}),
 	}
-	messages[2].Header.Flags |= netlink.Acknowledge
 	var errs [3]error
 	read := false
-	err := c.exchange(messages, func(sequence uint32, data []byte, err error) {
-		i := int(sequence - first)
-		if i >= len(errs) {
-			return
-		}
+	err := c.exchange(requests, func(i int, data []byte, err error) {
 		errs[i] = err
-		if i == 1 && err == nil && len(data) > genlHeader {
+		if err == nil && len(data) > genlHeader {
 			key, _, found, decodeErr := decodeEngine(data[genlHeader:])
-			read, errs[1] = found && key == s.Key, decodeErr
+			read, errs[i] = found && key == s.Key, decodeErr
 		}
 	})
 	if err != nil {
