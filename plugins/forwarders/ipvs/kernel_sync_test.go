@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/poise-lb/poise/plugins/forwarders/ipvs/kernel"
+	"github.com/poise-lb/poise/plugins/forwarders/ipvs/table"
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 	"github.com/poise-lb/poise/sdk"
@@ -117,16 +119,24 @@ func TestKernelSyncForeign(t *testing.T) {
 	}
 }
 
-// TestKernelSyncStoppedAtOnce stops daemons that may not have run yet, which the kernel
-// does not acknowledge.
+// TestKernelSyncStoppedAtOnce stops daemons that have not run yet, which the kernel does
+// not acknowledge.
 func TestKernelSyncStoppedAtOnce(t *testing.T) {
 	lab(t)
-	f := syncLab(t)
-	for i := range 50 {
-		role := []forwardv1.SyncRole{master, backup}[i%2]
-		applyWell(t, f, syncRequest(true, &forwardv1.ConnectionSync{Role: role, Interface: "sync0"}))
+	syncLab(t)
+	k, err := kernel.Open()
+	if err != nil {
+		t.Fatal(err)
 	}
-	applyWell(t, f, syncRequest(true, nil))
+	defer k.Close()
+	for i := range 20 {
+		daemon := table.Sync{Role: []table.Role{table.Master, table.Backup}[i%2], Interface: "sync0"}.Normal()
+		for _, err := range k.Run([]table.Op{{Kind: table.StartSync, Sync: daemon}, {Kind: table.StopSync, Sync: daemon}}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if got := ipvsadm(t, "-Ln --daemon"); got != "" {
 		t.Errorf("left %q", got)
 	}
