@@ -43,8 +43,6 @@ type attempt struct {
 	client     *goplugin.Client
 	runtimeDir string
 
-	// temporary is a directory that go-plugin makes and we have no use for.
-	temporary string
 	conn      *grpc.ClientConn
 	info      *pluginv1.DescribeResponse
 	startedAt time.Time
@@ -86,7 +84,8 @@ func (a *attempt) config(plugins, socketDir string, out *output) *goplugin.Clien
 		},
 		Plugins: goplugin.PluginSet{handshake.PluginName: unused{}},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, temporary string) (runner.Runner, error) {
-			a.temporary = temporary
+			// A directory for sockets of the daemon's; there are none.
+			_ = os.Remove(temporary)
 			a.child.env = environment(cmd.Env, a.spec.Name, socketDir)
 			return a.child, nil
 		},
@@ -141,7 +140,7 @@ func (a *attempt) remember(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.
 
 // start runs the process up to its description of itself. The context's end kills it.
 func (a *attempt) start(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { a.child.kill("start took too long") })()
+	defer context.AfterFunc(ctx, func() { a.child.kill("did not answer in time") })()
 	protocol, err := a.client.Client()
 	a.child.release()
 	if err != nil {
@@ -224,7 +223,7 @@ func (a *attempt) end(why string) {
 		}
 	}
 	a.closeConns()
-	a.removeTemporary()
+	sweep(a.child.socketDir)
 }
 
 // closeConns ends go-plugin's goroutines, which depend on its connections and on the
@@ -246,15 +245,6 @@ func (a *attempt) closeConns() {
 	case <-closed:
 	case <-time.After(closeTime):
 		a.logger.Warn("connection to the plugin takes long to close", "pid", a.child.pid())
-	}
-}
-
-// removeTemporary removes the socket and the directory that go-plugin makes for sockets
-// of the daemon's.
-func (a *attempt) removeTemporary() {
-	sweep(a.child.socketDir)
-	if a.temporary != "" {
-		_ = os.RemoveAll(a.temporary)
 	}
 }
 

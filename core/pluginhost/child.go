@@ -1,11 +1,13 @@
 package pluginhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,12 +19,12 @@ import (
 
 const (
 	// exitTime is how much later than on its connection an exit may show.
-	exitTime = 20 * time.Millisecond
+	exitTime = 100 * time.Millisecond
 	// drainTime is how long output is read after a process has ended: a descendant that
 	// left the process group may hold the pipes open for ever.
 	drainTime = 200 * time.Millisecond
 	// groupTime is how long the end of a killed process group is waited for.
-	groupTime = 200 * time.Millisecond
+	groupTime = 50 * time.Millisecond
 )
 
 // child starts one plugin process and knows when it ends, for go-plugin (it is a
@@ -53,7 +55,7 @@ type child struct {
 	// killed: kill was called, perhaps before there was a process, and why.
 	killed bool
 	why    string
-	// refused: go-plugin had it killed, and its error says why.
+	// refused: go-plugin had it killed while it ran, and its error says why.
 	refused bool
 }
 
@@ -159,14 +161,44 @@ func (c *child) wait(outR, errR *os.File, reading *sync.WaitGroup) {
 // cldStopped is CLD_STOPPED of waitid(2).
 const cldStopped = 5
 
-// awaitGroup waits until nothing is left of a process group that was killed.
-func (c *child) awaitGroup(pid int) {
-	for end := time.Now().Add(groupTime); unix.Kill(-pid, 0) == nil; time.Sleep(time.Millisecond) {
+// awaitGroup waits until nothing runs any more of a process group that was killed.
+// Zombies that init has not reaped yet count for nothing.
+func (c *child) awaitGroup(pgid int) {
+	end := time.Now().Add(groupTime)
+	for unix.Kill(-pgid, 0) == nil {
 		if time.Now().After(end) {
-			c.output.logger.Warn("processes of the plugin's group are still there after SIGKILL", "group", pid)
+			if left := runningIn(pgid); len(left) > 0 {
+				c.output.logger.Warn("processes of the plugin's group do not end after SIGKILL: the kernel holds them", "pids", left)
+			}
 			return
 		}
+		time.Sleep(time.Millisecond)
 	}
+}
+
+// runningIn lists the processes of a group that are no zombies.
+func runningIn(pgid int) []int {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil
+	}
+	var out []int
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// "PID (NAME) STATE PPID PGRP"; a name may hold anything.
+		i := bytes.LastIndexByte(b, ')')
+		fields := bytes.Fields(b[i+1:])
+		if len(fields) < 3 || string(fields[2]) != strconv.Itoa(pgid) || string(fields[0]) == "Z" || string(fields[0]) == "X" {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
 }
 
 // ending says how a process ended.
@@ -235,7 +267,11 @@ func (c *child) Wait(context.Context) error {
 // Kill is called by go-plugin when a start fails or an end takes too long.
 func (c *child) Kill(context.Context) error {
 	c.mu.Lock()
-	c.refused = true
+	if c.process != nil && !c.reaped {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, c.process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		c.refused = err == nil && info.Signo == 0
+	}
 	c.mu.Unlock()
 	c.kill("")
 	return nil

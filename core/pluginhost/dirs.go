@@ -146,7 +146,7 @@ func checkSocket(dir, network, address string) error {
 	if network != "unix" {
 		return fmt.Errorf("it listens on %s %s: plugins listen on a unix socket in PLUGIN_UNIX_SOCKET_DIR", network, address)
 	}
-	if filepath.Dir(filepath.Clean(address)) != dir || strings.ContainsRune(address, 0) {
+	if filepath.Join(dir, filepath.Base(address)) != address || strings.ContainsRune(address, 0) {
 		return fmt.Errorf("it listens on %s: plugins listen in PLUGIN_UNIX_SOCKET_DIR, which is %s", address, dir)
 	}
 	info, err := os.Lstat(address)
