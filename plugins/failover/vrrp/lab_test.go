@@ -25,6 +25,8 @@ const vip = "192.0.2.100"
 type lab struct {
 	t    *testing.T
 	name string
+	// wrap is a command that runs the test binary.
+	wrap []string
 	sniffer
 }
 
@@ -96,7 +98,8 @@ func (l *lab) child(host int, mode, dir string) *exec.Cmd {
 		l.t.Fatal(err)
 	}
 	// ip execs what it is told to, so that the process is ours to end.
-	cmd := exec.Command("ip", "netns", "exec", l.ns(host), self)
+	args := append([]string{"netns", "exec", l.ns(host)}, l.wrap...)
+	cmd := exec.Command("ip", append(args, self)...)
 	cmd.Env = append(os.Environ(), childEnv+"="+mode, "POISE_VRRP_TEST_DIR="+dir)
 	return cmd
 }

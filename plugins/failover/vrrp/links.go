@@ -206,17 +206,18 @@ func (r *router) change(first netio.Change) {
 			more = false
 		}
 	}
+	v := r.look()
 	touches := func(in *instance) bool {
 		if all || names[in.config.intf] || indexes[in.link.Index] {
 			return true
 		}
 		return slices.ContainsFunc(in.config.addresses, func(a address) bool {
-			if names[a.intf] {
-				return true
+			if a.intf == in.config.intf {
+				return false
 			}
-			// An address elsewhere: its interface is not remembered, only asked for.
-			link, err := r.net.Link(a.intf)
-			return a.intf != in.config.intf && err == nil && indexes[link.Index]
+			// The interface of an address elsewhere is not remembered.
+			link, err := v.link(a.intf)
+			return names[a.intf] || err == nil && indexes[link.Index]
 		})
 	}
 	for _, g := range r.groups {

@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -467,6 +469,99 @@ func TestSyncGroup(t *testing.T) {
 	l.ip(0, "link", "set", port(1, 1), "up")
 	a.await(master, 2*time.Second+down(150)+jitter)
 	b.await(backup, time.Second)
+}
+
+// TestTakeOverTimes: one silence, many virtual routers, and how late each is taken over.
+func TestTakeOverTimes(t *testing.T) {
+	t.Parallel()
+	const first, n = 61, 15
+	l := newLab(t, 2, 1)
+	groups := func(priority uint32) (all []*failoverv1.Group) {
+		for i := range uint32(n) {
+			g := http(priority, func(in *failoverv1.Instance) {
+				in.VirtualRouterId = first + i
+				in.Addresses[0].Prefix = fmt.Sprintf("192.0.2.%d/32", 101+i)
+			})
+			g.Name = fmt.Sprint("VG", i)
+			all = append(all, g)
+		}
+		return all
+	}
+	a, b := l.director(1, l.dir(), groups(150)...), l.director(2, l.dir(), groups(100)...)
+	eventually(t, down(150)+3*time.Second, "one is master of all", func() bool {
+		return l.has(1, "192.0.2.101") && l.has(1, fmt.Sprint("192.0.2.", 100+n)) && !l.has(2, "192.0.2.101") && !l.has(2, fmt.Sprint("192.0.2.", 100+n))
+	})
+	since := time.Now()
+	a.kill()
+	eventually(t, down(100)+2*time.Second, "the other one is", func() bool { return len(l.adverts(2, since)) >= 2*n })
+	last, lates := map[uint8]time.Time{}, []time.Duration{}
+	for _, f := range l.adverts(1, time.Time{}) {
+		last[f.Router] = f.At
+	}
+	for _, f := range l.adverts(2, since) {
+		if at, waits := last[f.Router]; waits {
+			lates = append(lates, f.At.Sub(at)-down(100))
+			delete(last, f.Router)
+		}
+	}
+	slices.Sort(lates)
+	t.Logf("late by %s / %s / %s (least, median, most of %d)", lates[0], lates[len(lates)/2], lates[len(lates)-1], len(lates))
+	if len(lates) != n || lates[0] < -time.Millisecond || lates[n/2] > 50*time.Millisecond {
+		t.Errorf("late by %v", lates)
+	}
+	_ = b
+}
+
+// TestPredecessorThatDoesNotAnswer: it is stopped; its successor ends it and goes on
+// from the records.
+func TestPredecessorThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 2, 1)
+	a, _, dir := pair(t, l)
+	watched := l.monitor(1)
+	start := time.Now()
+	a.do(command{Do: "lose"})
+	if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	next := l.director(1, dir, http(150))
+	next.await(master, 3*time.Second)
+	select {
+	case <-a.exited:
+	case <-time.After(2 * time.Second):
+		t.Error("the stopped process is still there")
+	}
+	eventually(t, 3*time.Second, "adverts go on", func() bool { return len(l.adverts(1, start)) >= 3 })
+	if len(l.adverts(2, time.Time{})) > 0 {
+		t.Error("the backup spoke")
+	}
+	if lines := watched(); strings.Contains(lines, vip) {
+		t.Errorf("the address was touched:\n%s", lines)
+	}
+}
+
+// TestUnprivileged: the two capabilities are enough for nobody.
+func TestUnprivileged(t *testing.T) {
+	t.Parallel()
+	path, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("setpriv is not installed (apt install util-linux)")
+	}
+	l := newLab(t, 1, 1)
+	l.wrap = []string{path, "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
+		"--inh-caps=-all,+net_admin,+net_raw", "--ambient-caps=-all,+net_admin,+net_raw", "--bounding-set=-all,+net_admin,+net_raw"}
+	dir := l.dir()
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	a := l.director(1, dir, http(150))
+	a.await(master, down(150)+2*time.Second)
+	eventually(t, time.Second, "the address is there", func() bool { return l.has(1, vip) })
+	a.do(command{Do: "lose"})
+	next := l.director(1, dir, http(150))
+	next.await(master, time.Second)
+	next.do(command{Do: "withdraw"})
+	eventually(t, 3*time.Second, "the address is gone", func() bool { return !l.has(1, vip) })
 }
 
 // TestSuccessorThatDoesNotTake: it asks, and never confirms; the old one goes on.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -117,7 +118,7 @@ func (r *router) start(c groupConfig, saved []record.Saved) {
 		in.held = former[i].Holds
 		age := r.now() - former[i].LastAdvert
 		adopt = adopt && former[i].Master && former[i].Settings == in.config.digest() &&
-			age >= 0 && age < in.config.settings.Patience()
+			age >= 0 && age < adoptable(in.config.settings)
 		if former[i].Holds {
 			r.removeAddresses(g, in, dropped(saved[j].Addresses, in.config.addresses))
 		}
@@ -144,6 +145,12 @@ func (r *router) start(c groupConfig, saved []record.Saved) {
 			r.purge(v, g, in)
 		}
 	}
+}
+
+// adoptable is how old the last advert of a master may be that is adopted: less than any
+// peer waits before it takes over, one with the default settings included.
+func adoptable(s fsm.Settings) time.Duration {
+	return time.Duration(min(s.DownAdverts, defaultDownAdverts)) * s.Interval
 }
 
 // update gives a group that runs other settings, in place where its peers cannot tell.

@@ -23,6 +23,7 @@ type frame struct {
 	Kind     string    `json:"kind"`
 	Source   string    `json:"source"`
 	Priority uint8     `json:"priority"`
+	Router   uint8     `json:"router"`
 	// Wrong says why an advert is not what the seed's configuration sends.
 	Wrong string `json:"wrong,omitempty"`
 }
@@ -186,7 +187,7 @@ func parseFrame(b []byte) (f frame) {
 			copy(e.Password[:], "1111")
 			var a packet.Advert
 			a, err = e.Verify(d)
-			f.Priority = a.Priority
+			f.Priority, f.Router = a.Priority, a.VirtualRouterID
 		}
 		if err != nil {
 			f.Wrong = err.Error()

@@ -80,7 +80,7 @@ type Start struct {
 	// Links of all instances, in their order.
 	Links []Link
 	// Adopt goes on as master if no instance has a fault: this director was master, its
-	// last advert is younger than every instance's Patience, and no other master was
+	// last advert is too young for a peer to have taken over, and no other master was
 	// heard.
 	Adopt bool
 }

@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	// offerTime is how long a predecessor may take to offer: its loop may be busy.
-	offerTime = time.Second
+	// offerTime is how long a predecessor may take to offer: its loop may be busy, at
+	// worst with a successor that does not confirm.
+	offerTime = 600 * time.Millisecond
 	// releaseTime is how long it may take to answer a confirmation.
-	releaseTime = 500 * time.Millisecond
+	releaseTime = 300 * time.Millisecond
 	// deathTime is how long a process may take to die of SIGKILL.
-	deathTime = 2 * time.Second
+	deathTime = time.Second
 )
 
 // ErrNobody says that there is no predecessor.
