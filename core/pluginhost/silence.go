@@ -25,7 +25,7 @@ func (s *silence) reset(now time.Time) { s.silent, s.last = 0, now }
 func (s *silence) look(now, beat time.Time) bool {
 	elapsed, tick := now.Sub(s.last), s.tick()
 	switch {
-	case beat.After(s.last):
+	case !beat.Before(s.last):
 		s.silent = now.Sub(beat)
 	case elapsed > 3*tick:
 		s.silent = min(s.silent+tick, max(s.timeout-2*s.interval, 0))
