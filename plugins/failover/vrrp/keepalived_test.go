@@ -90,7 +90,7 @@ func (k *keepalived) checkLog(t *testing.T) {
 	for line := range strings.Lines(k.text()) {
 		// A worse master's adverts are discarded until it yields, as they should be.
 		if complaint.MatchString(line) && !strings.Contains(line, "lower priority") {
-			t.Errorf("keepalived complains: %s", line)
+			wrong(t, "keepalived complains: %s", line)
 		}
 	}
 }
@@ -101,11 +101,11 @@ func (l *lab) checkWire(t *testing.T, p *process) {
 	t.Helper()
 	for _, f := range l.seen("advert") {
 		if f.Wrong != "" {
-			t.Errorf("an advert of %s: %s", f.Source, f.Wrong)
+			wrong(t, "an advert of %s: %s", f.Source, f.Wrong)
 		}
 	}
 	if errors := p.status("http").GetPacketErrors(); len(errors) > 0 {
-		t.Errorf("packets refused: %v", errors)
+		wrong(t, "packets refused: %v", errors)
 	}
 }
 
@@ -123,11 +123,11 @@ func TestWithKeepalivedAsBackup(t *testing.T) {
 	a.do(command{Do: "withdraw"})
 	eventually(t, 2*time.Second, "keepalived takes over", func() bool { return l.has(2, vip) })
 	if took := time.Since(start); took > time.Second {
-		t.Errorf("keepalived took over %s after a clean stop", took)
+		wrong(t, "keepalived took over %s after a clean stop", took)
 	}
 	eventually(t, time.Second, "ours has ended", a.ended)
 	if l.has(1, vip) {
-		t.Error("two directors have the address")
+		wrong(t, "two directors have the address")
 	}
 
 	again := l.director(1, l.dir(), http(150))
@@ -161,10 +161,10 @@ func TestWithKeepalivedAsMaster(t *testing.T) {
 	b.await(master, 2*time.Second)
 	first, last := l.adverts(2, since)[0], l.adverts(1, since)
 	if len(last) == 0 || last[len(last)-1].Priority != 0 {
-		t.Fatal("keepalived did not say goodbye")
+		fatal(t, "keepalived did not say goodbye")
 	}
 	if took := first.At.Sub(last[len(last)-1].At); took < 600*time.Millisecond || took > 610*time.Millisecond+jitter {
-		t.Errorf("ours took over %s after priority 0, its skew is 609 ms", took)
+		wrong(t, "ours took over %s after priority 0, its skew is 609 ms", took)
 	}
 	k.checkLog(t)
 

@@ -63,6 +63,7 @@ func newLab(t *testing.T, hosts, links int) *lab {
 		}
 	}
 	l.sniffer.start(l)
+	began.Store(t.Name(), time.Now())
 	return l
 }
 
@@ -158,6 +159,9 @@ func (l *lab) director(host int, dir string, groups ...*failoverv1.Group) *proce
 	l.t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.exited
+		if log := p.log.String(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic:") {
+			l.t.Errorf("the director at host %d raced or panicked", host)
+		}
 		if l.t.Failed() {
 			l.t.Logf("log of the director at host %d:\n%s", host, p.log.String())
 		}
@@ -260,7 +264,7 @@ func (p *process) ended() bool {
 	for _, e := range p.events {
 		if e.Kind == "ended" {
 			if e.Text != "<nil>" {
-				p.t.Errorf("the director at host %d ended with %s", p.host, e.Text)
+				wrong(p.t, "the director at host %d ended with %s", p.host, e.Text)
 			}
 			return true
 		}
@@ -274,7 +278,7 @@ func eventually(t *testing.T, within time.Duration, what string, condition func(
 	deadline := time.Now().Add(within)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", within, what)
+			fatal(t, "not within %s: %s", within, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -285,7 +289,7 @@ func always(t *testing.T, during time.Duration, what string, condition func() bo
 	t.Helper()
 	for deadline := time.Now().Add(during); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if !condition() {
-			t.Fatalf("no longer so: %s", what)
+			fatal(t, "no longer so: %s", what)
 		}
 	}
 }

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 		if err := flag.Set("test.parallel", "6"); err != nil {
 			panic(err)
 		}
-		goleak.VerifyTestMain(m)
+		go watchStalls()
+		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/poise-lb/poise/plugins/failover/vrrp.watchStalls"))
 	case "director":
 		os.Exit(director(os.Getenv("POISE_VRRP_TEST_DIR")))
 	case "injector":

@@ -54,11 +54,11 @@ func TestFailOverAndBack(t *testing.T) {
 	first := l.adverts(2, killed)
 	late := first[0].At.Sub(last[len(last)-1].At) - down(100)
 	if late < 0 || late > 20*time.Millisecond {
-		t.Errorf("the backup took over %s later than the master-down interval", late)
+		wrong(t, "the backup took over %s later than the master-down interval", late)
 	}
 	t.Logf("late by %s", late)
 	if !l.has(1, vip) {
-		t.Fatal("the test is of no use: nothing was left at the killed director")
+		fatal(t, "the test is of no use: nothing was left at the killed director")
 	}
 
 	// It comes back too late to be adopted, with its link still down.
@@ -70,25 +70,25 @@ func TestFailOverAndBack(t *testing.T) {
 	again := l.director(1, dir, http(150, two))
 	again.await(fault, 2*time.Second)
 	if l.has(1, vip) || l.has(1, "192.0.2.101") {
-		t.Error("addresses are still there when the group is in fault")
+		wrong(t, "addresses are still there when the group is in fault")
 	}
 	if len(l.adverts(1, killed)) > 0 {
-		t.Error("it spoke with its link down")
+		wrong(t, "it spoke with its link down")
 	}
 	again.set(http(150))
 	l.ip(1, "link", "set", "eth0", "up")
 	again.await(backup, 2*time.Second)
 	if l.has(1, vip) {
-		t.Error("the backup has the address")
+		wrong(t, "the backup has the address")
 	}
 	again.await(master, down(150)+jitter)
 	eventually(t, time.Second, "the worse director yields", func() bool { return !l.has(2, vip) })
 	b.await(backup, time.Second)
 	if _, reason := again.role("VGM"); !strings.Contains(reason, "own priority 150 is greater than the 100 of 192.0.2.2") {
-		t.Errorf("reason: %s", reason)
+		wrong(t, "reason: %s", reason)
 	}
 	if n := b.status("http").GetPacketErrors()["addresses"]; n != 0 {
-		t.Errorf("%d adverts with other addresses", n)
+		wrong(t, "%d adverts with other addresses", n)
 	}
 }
 
@@ -105,21 +105,21 @@ func TestKilledAndBackInTime(t *testing.T) {
 		a = l.director(1, dir, http(150))
 		a.await(master, time.Second)
 		if _, reason := a.role("VGM"); !strings.Contains(reason, "went on as master") {
-			t.Errorf("reason: %s", reason)
+			wrong(t, "reason: %s", reason)
 		}
 		eventually(t, 3*time.Second, "adverts go on", func() bool { return len(l.adverts(1, since)) >= 2 })
 	}
 	if gap := l.gap(t, 1, time.Time{}); gap > 1500*time.Millisecond {
-		t.Errorf("%s without an advert", gap)
+		wrong(t, "%s without an advert", gap)
 	}
 	if len(l.adverts(2, time.Time{})) > 0 {
-		t.Error("the backup spoke")
+		wrong(t, "the backup spoke")
 	}
 	if lines := watched(); strings.Contains(lines, vip) {
-		t.Errorf("the address was touched:\n%s", lines)
+		wrong(t, "the address was touched:\n%s", lines)
 	}
 	if !l.has(1, "203.0.113.7") {
-		t.Error("somebody else's address is gone")
+		wrong(t, "somebody else's address is gone")
 	}
 
 	// A configuration that has lost the address while nobody ran takes it away.
@@ -127,7 +127,7 @@ func TestKilledAndBackInTime(t *testing.T) {
 	a = l.director(1, dir, http(150, func(in *failoverv1.Instance) { in.Addresses[0].Prefix = "192.0.2.102/32" }))
 	a.await(master, time.Second)
 	if l.has(1, vip) || !l.has(1, "192.0.2.102") {
-		t.Error("the former address is still there, or the new one is not")
+		wrong(t, "the former address is still there, or the new one is not")
 	}
 	_ = b
 }
@@ -172,23 +172,23 @@ func TestHandOver(t *testing.T) {
 		eventually(t, time.Second, "the old process ends", a.ended)
 		eventually(t, 3*time.Second, "it counts on", func() bool { return next.status("http").GetAdvertsSent() > before+1 })
 		if n := next.status("http").GetBecameMaster(); n != 1 {
-			t.Errorf("became master %d times", n)
+			wrong(t, "became master %d times", n)
 		}
 		a = next
 	}
 	if gap := l.gap(t, 1, start.Add(-time.Second)); gap > 1050*time.Millisecond {
-		t.Errorf("%s without an advert", gap)
+		wrong(t, "%s without an advert", gap)
 	}
 	for _, f := range l.adverts(1, start) {
 		if f.Priority != 150 {
-			t.Errorf("an advert with priority %d", f.Priority)
+			wrong(t, "an advert with priority %d", f.Priority)
 		}
 	}
 	if len(l.adverts(2, time.Time{})) > 0 {
-		t.Error("the backup spoke")
+		wrong(t, "the backup spoke")
 	}
 	if lines := watched(); strings.Contains(lines, vip) {
-		t.Errorf("the address was touched:\n%s", lines)
+		wrong(t, "the address was touched:\n%s", lines)
 	}
 
 	// A new configuration comes with the new process.
@@ -212,15 +212,15 @@ func TestGraceEnds(t *testing.T) {
 	adverts := l.adverts(1, lost)
 	last := adverts[len(adverts)-1]
 	if last.Priority != 0 || last.At.Sub(lost) < 2900*time.Millisecond || last.At.Sub(lost) > 3*time.Second+jitter {
-		t.Errorf("the last advert has priority %d, %s after the daemon was lost", last.Priority, last.At.Sub(lost))
+		wrong(t, "the last advert has priority %d, %s after the daemon was lost", last.Priority, last.At.Sub(lost))
 	}
 	if l.has(1, vip) || !l.has(2, vip) {
-		t.Error("the address has not moved")
+		wrong(t, "the address has not moved")
 	}
 	b.do(command{Do: "lose"})
 	eventually(t, 6*time.Second, "a master without a peer ends too", b.ended)
 	if l.has(2, vip) {
-		t.Error("the address is still there")
+		wrong(t, "the address is still there")
 	}
 }
 
@@ -234,7 +234,7 @@ func TestStop(t *testing.T) {
 	for !l.has(2, vip) {
 		if !l.has(1, vip) {
 			if !l.has(2, vip) {
-				t.Error("for a while nobody had the address")
+				wrong(t, "for a while nobody had the address")
 			}
 			break
 		}
@@ -242,24 +242,24 @@ func TestStop(t *testing.T) {
 	b.await(master, time.Second+jitter)
 	eventually(t, time.Second, "the old master ends", a.ended)
 	if l.has(1, vip) {
-		t.Error("the address is still there")
+		wrong(t, "the address is still there")
 	}
 	first := l.adverts(2, stopped)[0].At
 	for _, f := range l.adverts(1, stopped) {
 		if f.Priority == 0 {
 			if took := first.Sub(f.At); took < 600*time.Millisecond || took > 610*time.Millisecond+jitter {
-				t.Errorf("the backup took over %s after priority 0, its skew is 609 ms", took)
+				wrong(t, "the backup took over %s after priority 0, its skew is 609 ms", took)
 			}
 		}
 	}
 	b.do(command{Do: "leave"})
 	eventually(t, time.Second, "it ends", b.ended)
 	if !l.has(2, vip) {
-		t.Error("leaving took the address away")
+		wrong(t, "leaving took the address away")
 	}
 	for _, f := range l.adverts(2, stopped) {
 		if f.Priority == 0 {
-			t.Error("leaving said goodbye")
+			wrong(t, "leaving said goodbye")
 		}
 	}
 }
@@ -271,7 +271,7 @@ func TestLinks(t *testing.T) {
 	l.ip(0, "link", "set", port(1, 0), "down") // The carrier is lost.
 	a.await(fault, time.Second)
 	if _, reason := a.role("VGM"); reason != "interface eth0 has no carrier" {
-		t.Errorf("reason: %s", reason)
+		wrong(t, "reason: %s", reason)
 	}
 	eventually(t, time.Second, "the address is off the dead link", func() bool { return !l.has(1, vip) })
 	b.await(master, down(100)+jitter)
@@ -288,7 +288,7 @@ func TestLinks(t *testing.T) {
 	l.ip(1, "link", "set", "eth9", "name", "eth0")
 	a.await(backup, 2*time.Second)
 	if l.has(1, vip) {
-		t.Error("it came back with the address still on it")
+		wrong(t, "it came back with the address still on it")
 	}
 	a.await(master, down(150)+jitter)
 	l.ip(1, "addr", "del", "192.0.2.1/24", "dev", "eth0")
@@ -307,7 +307,7 @@ func TestAddresses(t *testing.T) {
 	eventually(t, 4*time.Second, "five announcements", func() bool { return len(l.seen("arp")) >= 5 })
 	arps := l.seen("arp")
 	if spread := arps[4].At.Sub(arps[0].At); spread < time.Second || arps[0].At.Sub(l.adverts(1, time.Time{})[0].At) > 20*time.Millisecond {
-		t.Errorf("five announcements within %s, the first %s after the advert", spread, arps[0].At.Sub(l.adverts(1, time.Time{})[0].At))
+		wrong(t, "five announcements within %s, the first %s after the advert", spread, arps[0].At.Sub(l.adverts(1, time.Time{})[0].At))
 	}
 	for i := range 3 {
 		l.ip(1, "addr", "del", vip+"/32", "dev", "eth0")
@@ -317,7 +317,7 @@ func TestAddresses(t *testing.T) {
 		})
 	}
 	if n := a.notices("removed from eth0 by somebody else"); n != 1 {
-		t.Errorf("%d notices of one kind within 10 s", n)
+		wrong(t, "%d notices of one kind within 10 s", n)
 	}
 
 	before := len(l.seen("arp"))
@@ -333,7 +333,7 @@ func TestAddresses(t *testing.T) {
 	})
 	for _, want := range []string{"192.0.2.101/24 brd 192.0.2.255 scope global secondary eth0:vip", "198.51.100.9/32 scope link other0"} {
 		if got := l.ip(1, "-o", "addr", "show"); !strings.Contains(got, want) {
-			t.Errorf("no %q in:\n%s", want, got)
+			wrong(t, "no %q in:\n%s", want, got)
 		}
 	}
 	eventually(t, time.Second, "the new address is announced", func() bool { return len(l.seen("arp")) > before })
@@ -342,7 +342,7 @@ func TestAddresses(t *testing.T) {
 		return list[len(list)-1].Priority == 120
 	})
 	if n := a.status("http").GetBecameMaster(); n != 1 {
-		t.Errorf("became master %d times", n)
+		wrong(t, "became master %d times", n)
 	}
 	a.set(http(120, func(in *failoverv1.Instance) { in.VirtualRouterId = 52 }))
 	a.await(backup, 3*time.Second)
@@ -389,7 +389,7 @@ func TestBadPackets(t *testing.T) {
 				return p.status("http").GetPacketErrors()[reason] == uint64(len(list))
 			})
 			if n := p.notices("packet from 192.0.2.3"); n > len(bad) {
-				t.Errorf("%d notices", n)
+				wrong(t, "%d notices", n)
 			}
 		}
 	}
@@ -402,7 +402,7 @@ func TestBadPackets(t *testing.T) {
 	l.inject(3, [][]byte{datagram(func(*packet.Advert) {})})
 	a.await(backup, time.Second)
 	if strings.Contains(a.log.String()+b.log.String(), "1111") {
-		t.Error("the password is in a log")
+		wrong(t, "the password is in a log")
 	}
 }
 
@@ -439,7 +439,7 @@ func TestStoodStill(t *testing.T) {
 	eventually(t, time.Second, "the address is gone", func() bool { return !l.has(1, vip) })
 	always(t, 1500*time.Millisecond, "it is silent", func() bool { return len(l.adverts(1, woken)) == 0 })
 	if r, _ := b.role("VGM"); r != master {
-		t.Error("the new master was disturbed")
+		wrong(t, "the new master was disturbed")
 	}
 }
 
@@ -464,7 +464,7 @@ func TestSyncGroup(t *testing.T) {
 	eventually(t, time.Second, "both addresses are gone", func() bool { return !l.has(1, vip) && !l.has(1, "198.51.100.100") })
 	b.await(master, down(100)+jitter)
 	if !l.has(2, vip) || !l.has(2, "198.51.100.100") {
-		t.Error("the new master does not have both addresses")
+		wrong(t, "the new master does not have both addresses")
 	}
 	l.ip(0, "link", "set", port(1, 1), "up")
 	a.await(master, 2*time.Second+down(150)+jitter)
@@ -504,10 +504,13 @@ func TestTakeOverTimes(t *testing.T) {
 			delete(last, f.Router)
 		}
 	}
+	if len(lates) != n {
+		fatal(t, "%d virtual routers of %d were taken over", len(lates), n)
+	}
 	slices.Sort(lates)
 	t.Logf("late by %s / %s / %s (least, median, most of %d)", lates[0], lates[len(lates)/2], lates[len(lates)-1], len(lates))
-	if len(lates) != n || lates[0] < -time.Millisecond || lates[n/2] > 50*time.Millisecond {
-		t.Errorf("late by %v", lates)
+	if lates[0] < -time.Millisecond || lates[n/2] > 10*time.Millisecond {
+		wrong(t, "late by %v", lates)
 	}
 	_ = b
 }
@@ -529,14 +532,14 @@ func TestPredecessorThatDoesNotAnswer(t *testing.T) {
 	select {
 	case <-a.exited:
 	case <-time.After(2 * time.Second):
-		t.Error("the stopped process is still there")
+		wrong(t, "the stopped process is still there")
 	}
 	eventually(t, 3*time.Second, "adverts go on", func() bool { return len(l.adverts(1, start)) >= 3 })
 	if len(l.adverts(2, time.Time{})) > 0 {
-		t.Error("the backup spoke")
+		wrong(t, "the backup spoke")
 	}
 	if lines := watched(); strings.Contains(lines, vip) {
-		t.Errorf("the address was touched:\n%s", lines)
+		wrong(t, "the address was touched:\n%s", lines)
 	}
 }
 
@@ -577,10 +580,10 @@ func TestSuccessorThatDoesNotTake(t *testing.T) {
 		eventually(t, 3*time.Second, "adverts go on", func() bool { return len(l.adverts(1, time.Now().Add(-100*time.Millisecond))) > 0 })
 	}
 	if gap := l.gap(t, 1, start); gap > 1500*time.Millisecond {
-		t.Errorf("%s without an advert", gap)
+		wrong(t, "%s without an advert", gap)
 	}
 	if !l.has(1, vip) || a.ended() {
-		t.Error("the master is gone")
+		wrong(t, "the master is gone")
 	}
 }
 
@@ -602,6 +605,6 @@ func askAndFallSilent(t *testing.T, dir string) {
 	}
 	offer, err := io.ReadAll(conn)
 	if err != nil || !strings.Contains(string(offer), `"kind":"offer"`) {
-		t.Fatalf("offered %q, %v", offer, err)
+		fatal(t, "offered %q, %v", offer, err)
 	}
 }

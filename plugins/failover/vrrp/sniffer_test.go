@@ -107,7 +107,7 @@ func (s *sniffer) gap(t *testing.T, host int, after time.Time) (longest time.Dur
 	t.Helper()
 	list := s.adverts(host, after)
 	if len(list) < 2 {
-		t.Fatalf("%d adverts of host %d", len(list), host)
+		fatal(t, "%d adverts of host %d", len(list), host)
 	}
 	for i := 1; i < len(list); i++ {
 		longest = max(longest, list[i].At.Sub(list[i-1].At))
