@@ -142,7 +142,6 @@ func (a *attempt) remember(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.
 func (a *attempt) start(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { a.child.kill("did not answer in time") })()
 	protocol, err := a.client.Client()
-	a.child.release()
 	if err != nil {
 		return a.reason(ctx, "start it", err)
 	}
@@ -212,7 +211,6 @@ func (a *attempt) finish() {
 // are gone. It comes after every attempt, also one that could not be started.
 func (a *attempt) end(why string) {
 	a.child.kill(why)
-	a.child.release()
 	if a.child.pid() == 0 {
 		_ = a.child.exe.Close() // closed already if the fork failed
 	} else {

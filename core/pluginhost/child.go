@@ -43,11 +43,9 @@ type child struct {
 	// handshake is what go-plugin reads: the first line of standard output.
 	handshake *io.PipeReader
 
-	// exited is closed when the process has ended and ending says how, released when
-	// go-plugin may know of it: it must not while it connects, or it loses the connection.
-	exited, released chan struct{}
-	ending           string
-	release          func()
+	// exited is closed when the process has ended and ending says how.
+	exited chan struct{}
+	ending string
 
 	mu      sync.Mutex
 	process *os.Process
@@ -60,12 +58,10 @@ type child struct {
 }
 
 func newChild(spec Spec, id identity, exe *os.File, socketDir string, s *spawner, out *output) *child {
-	c := &child{
+	return &child{
 		name: spec.Name, spec: spec, identity: id, exe: exe, socketDir: socketDir, spawner: s, output: out,
-		exited: make(chan struct{}), released: make(chan struct{}),
+		exited: make(chan struct{}),
 	}
-	c.release = sync.OnceFunc(func() { close(c.released) })
-	return c
 }
 
 // Start forks on the spawner's thread. The executable's descriptor is closed.
@@ -257,10 +253,9 @@ func (c *child) pid() int {
 
 // The methods of go-plugin's runner.Runner.
 
-// Wait returns when the process has ended and go-plugin may know.
+// Wait returns when the process has ended.
 func (c *child) Wait(context.Context) error {
 	<-c.exited
-	<-c.released
 	return nil
 }
 

@@ -68,8 +68,11 @@ func testDaemon(t *testing.T) (daemon *exec.Cmd, lines *bufio.Scanner, plain, su
 		t.Fatalf("the daemon has not said its pids: %s", said)
 	}
 	t.Cleanup(func() {
-		// By then it is nobody's child but init's; the number cannot have gone round.
-		_ = syscall.Kill(survivor, syscall.SIGKILL)
+		for _, pid := range []int{plain, survivor} {
+			if alive(pid) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 	})
 	return daemon, lines, plain, survivor
 }
