@@ -18,7 +18,7 @@ const (
 	skewB  = (256 - 80) * time.Second / 256
 	// settle is how long two directors get from their start to a master with its table:
 	// the start of the programs, three adverts and the skew.
-	settle = 20 * time.Second
+	settle = 40 * time.Second
 )
 
 // scene is a lab at work: servers, two directors with A as the master, and ears.
@@ -28,14 +28,15 @@ type scene struct {
 	A, B    *lab.Director
 	Servers []*lab.Server
 	Heard   *lab.Capture
-	Begun   time.Time
+	// Begun is when A was the master and both had the table.
+	Begun time.Time
 }
 
 // pair starts servers and two directors, and waits until A is the master and both have
 // the table.
 func pair(t *testing.T, method lab.Method, a, b lab.Daemon, change ...func(*lab.Director)) *scene {
 	t.Helper()
-	s := &scene{Lab: lab.New(t, method, 2), t: t, Begun: time.Now()}
+	s := &scene{Lab: lab.New(t, method, 2), t: t}
 	s.ProveKernel()
 	s.Servers = s.ServeAll()
 	s.Heard = s.Listen()
@@ -51,6 +52,7 @@ func pair(t *testing.T, method lab.Method, a, b lab.Daemon, change ...func(*lab.
 	s.A.WaitIPVS(settle, s.Table(s.Reals...))
 	s.B.WaitIPVS(settle, s.Table(s.Reals...))
 	s.B.WaitVIP(settle, false)
+	s.Begun = time.Now()
 	return s
 }
 
@@ -58,7 +60,7 @@ func pair(t *testing.T, method lab.Method, a, b lab.Daemon, change ...func(*lab.
 // the virtual address where clients find it.
 func single(t *testing.T, change ...func(*lab.Director)) *scene {
 	t.Helper()
-	s := &scene{Lab: lab.New(t, lab.DR, 2), t: t, Begun: time.Now()}
+	s := &scene{Lab: lab.New(t, lab.DR, 2), t: t}
 	s.ProveKernel()
 	s.Servers = s.ServeAll()
 	s.Lab.A.IP("address add " + lab.VIP + "/32 dev eth0")

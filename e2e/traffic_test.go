@@ -15,7 +15,9 @@ func TestTrafficTUN(t *testing.T) { traffic(t, lab.TUN) }
 // traffic is the life of two directors as a client sees it that asks on a new
 // connection every 10 ms, and another that keeps one connection open.
 func traffic(t *testing.T, method lab.Method) {
-	s := pair(t, method, lab.Poised, lab.Poised)
+	// A start of poised takes seconds on this kernel, and must not take longer than the
+	// grace time. The default is shown where VRRP alone runs, on the host's kernel.
+	s := pair(t, method, lab.Poised, lab.Poised, settings("grace_time: 20s"))
 	load := s.load()
 	held := s.Hold()
 
@@ -65,10 +67,13 @@ func (s *scene) killPlugin(load *lab.Load, name string) {
 	s.t.Helper()
 	begun := time.Now()
 	before := s.A.Plugin(name)
+	if before.GetPid() == 0 {
+		s.t.Fatalf("plugin %s does not run: %s", name, before)
+	}
 	if err := syscall.Kill(int(before.GetPid()), syscall.SIGKILL); err != nil {
 		s.t.Fatalf("kill plugin %s: %v", name, err)
 	}
-	lab.Eventually(s.t, 5*time.Second, "plugin "+name+" runs again", func() (bool, string) {
+	lab.Eventually(s.t, 20*time.Second, "plugin "+name+" runs again", func() (bool, string) {
 		p := s.A.Plugin(name)
 		return p.GetState() == "running" && p.GetPid() != before.GetPid() && p.GetRestarts() == before.GetRestarts()+1, p.String()
 	})
@@ -90,10 +95,10 @@ func (s *scene) killDaemon(load *lab.Load) {
 	requests(s.t, load, 100)
 	s.served(load, begun, "poised was killed and started again")
 	s.unchanged("poised was started again")
-	// Longer than the grace time and than B would wait: nobody has noticed.
-	time.Sleep(time.Until(begun.Add(5 * time.Second)))
+	// Longer than B would wait for an advert: nobody has noticed.
+	time.Sleep(time.Until(begun.Add(3*advert + skewB + time.Second)))
 	s.unchanged("poised had been started again for a while")
-	s.served(load, begun, "5 s after poised was killed")
+	s.served(load, begun, "a while after poised was killed")
 }
 
 // unchanged fails the test if A is not the master with its whole table.
@@ -140,7 +145,7 @@ func (s *scene) reignsAfter(t time.Time, next string) []string {
 func (s *scene) handover(load *lab.Load, since time.Time, when string) {
 	s.t.Helper()
 	open := 0
-	for _, q := range load.Report().Since(since.Add(-lab.RequestTimeout)).Failed() {
+	for _, q := range load.Report().Since(since).Failed() {
 		if q.Connected.IsZero() {
 			s.t.Errorf("%s: a new connection failed: %s", when, q)
 		} else {
@@ -166,24 +171,21 @@ func (s *scene) cleanReturn(load *lab.Load) {
 // loss takes the master away as a whole: links cut, all processes killed.
 func (s *scene) loss(load *lab.Load) {
 	s.t.Helper()
-	begun := time.Now()
-	s.Cut(s.Lab.A)
+	// Killed first: a director that sees its link go removes its addresses.
 	s.A.Kill9()
+	s.Cut(s.Lab.A)
+	lost := time.Now()
 	s.B.WaitVIP(10*time.Second, true)
 	requests(s.t, load, 100)
-	report := load.Report()
-	back, ok := report.Back(begun.Add(50 * time.Millisecond))
+	report := load.Report().Since(lost)
+	back, ok := report.Back(lost)
 	limit := 3*advert + skewB + 500*time.Millisecond
 	if !ok || back > limit {
 		s.t.Errorf("the master was lost: service is back after %v (%v), want %v at most", back, ok, limit)
 	}
-	s.t.Logf("the master was lost: service is back after %v; %s", back.Round(time.Millisecond), report.Since(begun))
-	s.served(load, begun.Add(back+requestTimeoutAndStep), "after the other director took over")
+	s.t.Logf("the master was lost: service is back after %v; %s", back.Round(time.Millisecond), report)
+	s.served(load, lost.Add(back), "after the other director took over")
 }
-
-// requestTimeoutAndStep: a request that started this much after the service came back
-// has no excuse.
-const requestTimeoutAndStep = 100 * time.Millisecond
 
 // lateReturn starts poised on the lost director, the addresses still on it, before its
 // links return: the addresses are gone before it speaks, and there is one master at a

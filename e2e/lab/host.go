@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,22 +81,28 @@ func (h *Host) Command(name string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", h.NS, name}, args...)...)
 }
 
-// Try runs a command on the host and gives its output.
-func (h *Host) Try(name string, args ...string) (string, error) {
-	var stderr bytes.Buffer
-	cmd := h.Command(name, args...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return string(out), fmt.Errorf("%s on %s: %w: %s", strings.Join(append([]string{name}, args...), " "), h.Name, err, stderr.String())
+// Output runs a short command on the host and gives its output; what it wrote to its
+// standard error is in the error. It is started from a thread that is on the host, which is cheaper than
+// ip(8) in between; /sys is not the host's.
+func (h *Host) Output(cmd *exec.Cmd) (string, error) {
+	h.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var err error
+	h.Do(func() { err = cmd.Start() })
+	if err == nil {
+		err = cmd.Wait()
 	}
-	return string(out), nil
+	if err != nil {
+		return stdout.String(), fmt.Errorf("%s on %s: %w: %s", strings.Join(cmd.Args, " "), h.Name, err, stderr.String())
+	}
+	return stdout.String(), nil
 }
 
 // Run runs a command on the host that has to succeed, and gives its output.
 func (h *Host) Run(name string, args ...string) string {
 	h.t.Helper()
-	out, err := h.Try(name, args...)
+	out, err := h.Output(exec.Command(name, args...))
 	if err != nil {
 		h.t.Fatalf("%v", err)
 	}
@@ -179,15 +186,22 @@ func (h *Host) KillAll() {
 
 // Addresses are the IPv4 addresses of an interface, without prefix lengths.
 func (h *Host) Addresses(device string) []string {
-	out, err := exec.Command("ip", "-n", h.NS, "-4", "-o", "address", "show", "dev", device).Output()
+	h.t.Helper()
+	var addrs []net.Addr
+	var err error
+	h.Do(func() {
+		var i *net.Interface
+		if i, err = net.InterfaceByName(device); err == nil {
+			addrs, err = i.Addrs()
+		}
+	})
 	if err != nil {
 		h.t.Fatalf("list the addresses of %s on %s: %v", device, h.Name, err)
 	}
 	var list []string
-	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); len(f) > 3 {
-			addr, _, _ := strings.Cut(f[3], "/")
-			list = append(list, addr)
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+			list = append(list, n.IP.String())
 		}
 	}
 	return list
@@ -244,6 +258,9 @@ func Eventually(t TB, timeout time.Duration, what string, ok func() (bool, strin
 	}
 }
 
+// pollInterval leaves the one processor of a machine to what is waited for.
+const pollInterval = 50 * time.Millisecond
+
 // Poll waits until ok says so.
 func Poll(timeout time.Duration, what string, ok func() (bool, string)) error {
 	deadline := time.Now().Add(timeout)
@@ -255,6 +272,6 @@ func Poll(timeout time.Duration, what string, ok func() (bool, string)) error {
 		if time.Now().After(deadline) {
 			return errors.New(strings.TrimSpace(fmt.Sprintf("after %v not so: %s: %s", timeout, what, state)))
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pollInterval)
 	}
 }

@@ -129,10 +129,14 @@ func (d *Director) Test(args ...string) (string, int) {
 
 func (d *Director) program(name string, args ...string) (string, int) {
 	d.t.Helper()
-	cmd := d.Command(Binary(name), args...)
+	cmd := exec.Command(Binary(name), args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	var err error
+	d.Do(func() { err = cmd.Start() })
+	if err == nil {
+		err = cmd.Wait()
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		d.t.Fatalf("run %s on %s: %v", name, d.Name, err)

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// roleEnv makes an executable play a part in the lab: "server NAME ADDRESS",
+// RoleEnv makes an executable play a part in the lab: "server NAME ADDRESS",
 // "client ADDRESS INTERVAL TIMEOUT", "hold ADDRESS INTERVAL".
-const roleEnv = "POISE_E2E_ROLE"
+const RoleEnv = "POISE_E2E_ROLE"
 
 // RunRole plays the part that this process was started for and does not return; it
 // returns at once if there is none.
 func RunRole() {
-	words := strings.Fields(os.Getenv(roleEnv))
+	words := strings.Fields(os.Getenv(RoleEnv))
 	if len(words) == 0 {
 		return
 	}
@@ -48,7 +48,7 @@ func (h *Host) role(words ...string) *exec.Cmd {
 		h.t.Fatalf("find this executable: %v", err)
 	}
 	cmd := h.Command(self)
-	cmd.Env = append(os.Environ(), roleEnv+"="+strings.Join(words, " "), "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), RoleEnv+"="+strings.Join(words, " "), "GOMAXPROCS=1")
 	return cmd
 }
 

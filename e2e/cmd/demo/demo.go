@@ -56,10 +56,10 @@ func demo(t lab.TB) {
 	line.say("lab", fmt.Sprintf("r1 is in a's table %v after it started", since(started)))
 	line.watch(2 * time.Second)
 
-	line.chapter("the master is lost: director a's links are cut and all its processes killed")
+	line.chapter("the master is lost: all processes of director a are killed and its links cut")
 	lost := time.Now()
-	l.Cut(l.A)
 	a.Kill9()
+	l.Cut(l.A)
 	b.WaitVIP(10*time.Second, true)
 	line.say("lab", fmt.Sprintf("b holds %s %v after a was lost", lab.VIP, since(lost)))
 	line.watch(3 * time.Second)

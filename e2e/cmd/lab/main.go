@@ -24,7 +24,9 @@ The hosts are network namespaces: client, a, b, r1, r2, switch.
 
   on a ipvsadm -Ln         a command on director a
   poise-a status           poise for the daemon of a; poise-b for b's
-  on client nc %s 80     type a line; the server answers with its name
+  log-a, log-b             what the daemons have said
+  ask 10ms                 a client: a request each interval until its input ends; a line
+                           for each: start, connected, end in ns, server, error
   ip -n switch link set a-eth0 down     cut the cable of a
 `
 
@@ -32,7 +34,7 @@ func main() {
 	lab.RunRole()
 	method := flag.String("method", string(lab.DR), "how directors forward: DR, NAT or TUN")
 	daemon := flag.String("daemon", string(lab.Poised), "what directors run: poised or keepalived")
-	flag.Usage = func() { fmt.Fprintf(os.Stderr, usage, lab.VIP) }
+	flag.Usage = func() { fmt.Fprint(os.Stderr, usage) }
 	flag.Parse()
 	status, err := 0, error(nil)
 	if uml.Inside() {
@@ -81,6 +83,11 @@ func shortcuts(l *lab.Lab, directors ...*lab.Director) error {
 		return err
 	}
 	scripts := map[string]string{"on": `exec ip netns exec "$@"`}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	scripts["ask"] = fmt.Sprintf(`%s="client %s ${1:-1s} %v" exec ip netns exec %s %s`, lab.RoleEnv, lab.Service, lab.RequestTimeout, l.Client.NS, self)
 	for _, d := range directors {
 		scripts["poise-"+d.Name] = fmt.Sprintf(`exec ip netns exec %s %s --runtime-dir %s "$@"`, d.NS, lab.Binary("poise"), filepath.Join(d.Dir, "run"))
 		scripts["log-"+d.Name] = fmt.Sprintf(`exec cat %s`, filepath.Join(d.Dir, "log"))
@@ -97,7 +104,7 @@ func shortcuts(l *lab.Lab, directors ...*lab.Director) error {
 func run(command []string) (int, error) {
 	switch len(command) {
 	case 0:
-		fmt.Printf("hosts: client a b r1 r2 switch. Try: on a ipvsadm -Ln; poise-a status; log-a; exit\n")
+		fmt.Printf("hosts: client a b r1 r2 switch. Try: on a ipvsadm -Ln; poise-a status; log-a; ask 1s; exit\n")
 		command = []string{"bash", "--norc", "-i"}
 		if err := os.Setenv("PS1", "lab# "); err != nil {
 			return 0, err
