@@ -164,7 +164,7 @@ func (r *router) addAddresses(g *group, in *instance) {
 			_, err = r.net.Add(link, a.Address)
 		}
 		if err != nil {
-			// It is tried again with the next beat.
+			// It is tried again by retry.
 			delete(in.present, a)
 			r.notice(g, in, "add", "cannot put "+a.Prefix.String()+" on "+a.intf+": "+err.Error())
 			continue
@@ -205,8 +205,12 @@ func (r *router) heldElsewhere(a address, in *instance) bool {
 // same says whether both are the same address on the same interface.
 func (a address) same(b address) bool { return a.Prefix == b.Prefix && a.intf == b.intf }
 
+// announce announces those of the addresses that are where they belong.
 func (r *router) announce(g *group, in *instance, addresses []address) {
 	for _, a := range addresses {
+		if !in.present[a] {
+			continue
+		}
 		link, err := r.net.Link(a.intf)
 		if err == nil {
 			err = r.announcer.Announce(link, a.Prefix.Addr())

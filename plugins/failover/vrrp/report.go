@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -14,6 +15,9 @@ import (
 
 // noticeInterval is the least time between notices of one kind about one instance.
 const noticeInterval = 10 * time.Second
+
+// retryInterval is the least time between attempts to add what could not be added.
+const retryInterval = time.Second
 
 // suppressed counts notices of one kind.
 type suppressed struct {
@@ -66,8 +70,7 @@ func (r *router) reportRole(g *group) {
 	}}})
 }
 
-// beat tells that the loop goes round, and what was counted. Addresses that could not
-// be added are tried again.
+// beat tells that the loop goes round, and what was counted.
 func (r *router) beat() {
 	r.progress++
 	b := &failoverv1.Beat{Beat: &pluginv1.Beat{Progress: r.progress}}
@@ -77,16 +80,19 @@ func (r *router) beat() {
 		}
 	}
 	r.report(&failoverv1.RunResponse{Message: &failoverv1.RunResponse_Beat{Beat: b}})
-	if r.stopped {
-		return
+	if now := r.now(); !r.stopped && now-r.retried >= retryInterval {
+		r.retried = now
+		r.retry()
 	}
+}
+
+// retry tries again to add what could not be added.
+func (r *router) retry() {
 	incomplete := func(in *instance) bool { return in.held && len(in.present) < len(in.config.addresses) }
 	for _, g := range r.groups {
-		for _, in := range g.instances {
-			if incomplete(in) {
-				r.refresh(incomplete)
-				return
-			}
+		if slices.ContainsFunc(g.instances, incomplete) {
+			r.refresh(incomplete)
+			return
 		}
 	}
 }

@@ -50,6 +50,8 @@ type router struct {
 	began    bool
 	grace    time.Duration
 	progress uint64
+	// retried is when addresses that could not be added were tried again.
+	retried fsm.Time
 	// lost: the daemon is gone, and graceEnd is when to give up; 0: not yet.
 	lost     bool
 	graceEnd fsm.Time

@@ -8,9 +8,8 @@ import (
 	"os"
 	"sync"
 
-	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
-
 	failoverv1 "github.com/poise-lb/poise/proto/poise/failover/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 	"github.com/poise-lb/poise/sdk"
 )
 
