@@ -15,6 +15,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -175,7 +176,8 @@ func (a *attempt) configure(ctx context.Context, parameters []byte, beat time.Du
 
 // reason says why a call to the process failed: if it has ended, that is why.
 func (a *attempt) reason(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
+	// The process may see the deadline a moment before we do, and cancel the call.
+	if code := status.Code(err); ctx.Err() != nil || code == codes.DeadlineExceeded || code == codes.Canceled {
 		return fmt.Errorf("%s: it did not answer in time", what)
 	}
 	if a.child.pid() != 0 {

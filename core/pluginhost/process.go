@@ -173,11 +173,10 @@ func (p *Process) prepare() identity {
 // tellFailure tells an operator; a start that fails again for the same reason is no news.
 func (p *Process) tellFailure(reason string, failures int, again bool) {
 	delay := p.delay(failures, 0)
+	p.logger.Debug("plugin process failed", "reason", reason, "restart_in", delay)
 	if again {
-		p.logger.Debug("plugin process failed again", "reason", reason, "restart_in", delay)
 		return
 	}
-	p.logger.Warn("plugin process failed", "reason", reason, "restart_in", delay)
 	when := "at once"
 	if delay > 0 {
 		when = "in " + delay.Round(time.Millisecond).String()
