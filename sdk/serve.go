@@ -30,6 +30,7 @@ func Serve(p Plugin) {
 		fmt.Fprintf(os.Stderr, "plugin %s cannot be served: %s\n", p.Name, err)
 		os.Exit(1)
 	}
+	nameProcess(p.Name)
 	logger, lines := newLogger(p.Name)
 	life := newLifeline()
 	ignoreSignals(life, logger)
@@ -50,6 +51,12 @@ func Serve(p Plugin) {
 	<-orphan
 	lines.flush()
 	os.Exit(0)
+}
+
+// nameProcess has ps and top show the plugin's name: started through a descriptor, it
+// would be called after that. The kernel cuts it at 15 bytes (prctl(2), PR_SET_NAME).
+func nameProcess(name string) {
+	_ = os.WriteFile("/proc/self/comm", []byte("poise-"+name), 0)
 }
 
 // ServeTest serves a plugin inside a test until ctx is done. It gives what a client

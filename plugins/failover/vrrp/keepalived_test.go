@@ -42,7 +42,7 @@ func (l *lab) keepalived(host, priority int) *keepalived {
 	l.t.Helper()
 	path, err := exec.LookPath("keepalived")
 	if err != nil {
-		l.t.Skip("keepalived is not installed (apt install keepalived)")
+		missing(l.t, "keepalived is not installed (apt install keepalived)")
 	}
 	dir := l.dir()
 	conf := filepath.Join(dir, "keepalived.conf")

@@ -201,7 +201,7 @@ func TestUnprivileged(t *testing.T) {
 	t.Parallel()
 	path, err := exec.LookPath("setpriv")
 	if err != nil {
-		t.Skip("setpriv is not installed (apt install util-linux)")
+		missing(t, "setpriv is not installed (apt install util-linux)")
 	}
 	l := newLab(t, 1, 1)
 	l.wrap = []string{path, "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs",
