@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,11 @@ func killCount(n int) int {
 // chaos sends SIGKILL to plugin processes, pid and moment at random, while a client
 // runs and nothing but poised restarts anything: no orphan, no leaked descriptor, no
 // changed table, no failed request, no other master.
+//
+// Two things are not left to chance, because this kernel takes a second or two to start
+// a process that takes 50 ms elsewhere: the kills are up to 1.5 s apart, and the
+// failover plugin is spared until it has sent an advert since it was last killed. No
+// supervisor hides a director that is kept from speaking for three adverts.
 func chaos(t *testing.T, kills int) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -45,23 +51,31 @@ func chaos(t *testing.T, kills int) {
 	descriptors := calm(t, s, number)
 	begun := time.Now()
 	table := s.Table(s.Reals...)
-	killed := 0
-	for killed < kills {
-		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond))))
+	spared := begun
+	for killed := 0; killed < kills; {
+		time.Sleep(time.Duration(random.Int64N(int64(1500 * time.Millisecond))))
 		pids := children(s.A)
 		if len(pids) == 0 {
 			continue
 		}
-		if syscall.Kill(pids[random.IntN(len(pids))], syscall.SIGKILL) == nil {
-			killed++
+		pid := pids[random.IntN(len(pids))]
+		if strings.Contains(command(pid), "vrrp") {
+			if len(s.Heard.Adverts(spared)) == 0 {
+				continue
+			}
+			spared = time.Now()
 		}
-		if killed%10 == 0 {
-			if got := s.A.IPVS(); got != table {
-				t.Fatalf("after %d kills the table is\n%swant\n%s", killed, got, table)
-			}
-			if n := len(load.Report().Since(begun).Failed()); n > 0 {
-				t.Fatalf("after %d kills: %s", killed, load.Report().Since(begun))
-			}
+		if syscall.Kill(pid, syscall.SIGKILL) != nil {
+			continue
+		}
+		if killed++; killed%10 > 0 {
+			continue
+		}
+		if got := s.A.IPVS(); got != table {
+			t.Fatalf("after %d kills the table is\n%swant\n%s", killed, got, table)
+		}
+		if report := load.Report().Since(begun); len(report.Failed()) > 0 {
+			t.Fatalf("after %d kills: %s", killed, report)
 		}
 	}
 	plugins(t, s.A)
@@ -111,10 +125,15 @@ func children(d *lab.Director) []int {
 func commands(pids []int) []string {
 	var out []string
 	for _, pid := range pids {
-		b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-		out = append(out, fmt.Sprintf("%d %q", pid, b))
+		out = append(out, fmt.Sprintf("%d %q", pid, command(pid)))
 	}
 	return out
+}
+
+// command is a process's command line.
+func command(pid int) string {
+	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	return strings.ReplaceAll(strings.TrimRight(string(b), "\x00"), "\x00", " ")
 }
 
 // TestStoppedPlugins sends each plugin of the master SIGSTOP: it is noticed within 5 s,

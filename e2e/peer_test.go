@@ -43,7 +43,7 @@ func TestPeerKeepalived(t *testing.T) {
 			lost := time.Now()
 			s.B.WaitVIP(3*advert+skewB+time.Second, true)
 			requests(t, load, 50)
-			took, ok := load.Report().Back(lost)
+			took, ok := load.Settled().Back(lost)
 			if limit := 3*advert + skewB + 500*time.Millisecond; !ok || took > limit {
 				t.Errorf("%s was lost: service is back after %v (%v), want %v at most", x.a, took, ok, limit)
 			}

@@ -116,7 +116,7 @@ func adverts(list []lab.Packet) string {
 // how many there were.
 func (s *scene) served(load *lab.Load, since time.Time, when string) {
 	s.t.Helper()
-	report := load.Report().Since(since)
+	report := load.Settled().Since(since)
 	if len(report.Failed()) > 0 {
 		s.t.Errorf("%s: %s", when, report)
 		return

@@ -144,15 +144,15 @@ func (s *scene) reignsAfter(t time.Time, next string) []string {
 // when the master changed are counted.
 func (s *scene) handover(load *lab.Load, since time.Time, when string) {
 	s.t.Helper()
-	open := 0
-	for _, q := range load.Report().Since(since).Failed() {
+	report, open := load.Settled().Since(since), 0
+	for _, q := range report.Failed() {
 		if q.Connected.IsZero() {
 			s.t.Errorf("%s: a new connection failed: %s", when, q)
 		} else {
 			open++
 		}
 	}
-	s.t.Logf("%s: %d requests failed whose connection stood; %s", when, open, load.Report().Since(since))
+	s.t.Logf("%s: %d requests failed whose connection stood; %s", when, open, report)
 }
 
 // cleanReturn starts the stopped director again: it takes its role back.
@@ -177,7 +177,7 @@ func (s *scene) loss(load *lab.Load) {
 	lost := time.Now()
 	s.B.WaitVIP(10*time.Second, true)
 	requests(s.t, load, 100)
-	report := load.Report().Since(lost)
+	report := load.Settled().Since(lost)
 	back, ok := report.Back(lost)
 	limit := 3*advert + skewB + 500*time.Millisecond
 	if !ok || back > limit {
@@ -197,7 +197,7 @@ func (s *scene) lateReturn(load *lab.Load) {
 	}
 	begun := time.Now()
 	s.A.Start()
-	s.A.WaitVIP(5*time.Second, false)
+	s.A.WaitVIP(settle, false)
 	mended := time.Now()
 	s.Mend(s.Lab.A)
 	s.A.WaitVIP(settle, true)

@@ -43,20 +43,24 @@ type Load struct {
 	stdin io.Closer
 	done  chan struct{}
 
+	t TB
+
 	mu       sync.Mutex
 	requests []Request
+	// settled: all requests that were started before it have ended.
+	settled time.Time
 }
 
-// RequestTimeout is how long a client waits for its answer: less than the second after
-// which a lost packet is sent again, so that a lost packet is a failed request.
-const RequestTimeout = 900 * time.Millisecond
+// RequestTimeout is how long a client waits for its answer: long enough for a lost
+// packet to be sent again once, after a second, and not twice.
+const RequestTimeout = 2500 * time.Millisecond
 
 // StartLoad starts a client that makes a request of the virtual server each interval.
 func (l *Lab) StartLoad(interval time.Duration) *Load {
 	l.t.Helper()
 	cmd := l.Client.role("client", Service, interval.String(), RequestTimeout.String())
 	cmd.Stderr = os.Stderr
-	ld := &Load{cmd: cmd, done: make(chan struct{})}
+	ld := &Load{t: l.t, cmd: cmd, done: make(chan struct{})}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		l.t.Fatalf("start a client: %v", err)
@@ -78,11 +82,15 @@ func (ld *Load) read(out io.Reader) {
 	defer close(ld.done)
 	s := bufio.NewScanner(out)
 	for s.Scan() {
+		ld.mu.Lock()
 		if r, ok := parseRequest(s.Text()); ok {
-			ld.mu.Lock()
 			ld.requests = append(ld.requests, r)
-			ld.mu.Unlock()
+		} else if text, ok := strings.CutPrefix(s.Text(), doneWord+" "); ok {
+			if ns, err := strconv.ParseInt(text, 10, 64); err == nil {
+				ld.settled = time.Unix(0, ns)
+			}
 		}
+		ld.mu.Unlock()
 	}
 }
 
@@ -116,6 +124,24 @@ func (ld *Load) Report() Report {
 	out := slices.Clone(ld.requests)
 	slices.SortFunc(out, func(a, b Request) int { return a.Start.Compare(b.Start) })
 	return out
+}
+
+// Settled waits until all requests that have been started by now have ended, and gives
+// the report.
+func (ld *Load) Settled() Report {
+	ld.t.Helper()
+	now := time.Now()
+	Eventually(ld.t, RequestTimeout+30*time.Second, "all requests of the client have ended", func() (bool, string) {
+		select {
+		case <-ld.done:
+			return true, ""
+		default:
+		}
+		ld.mu.Lock()
+		defer ld.mu.Unlock()
+		return !ld.settled.Before(now), clock(ld.settled)
+	})
+	return ld.Report()
 }
 
 // Stop lets the requests that are open end and gives the report. It may be called again.

@@ -14,7 +14,8 @@ import (
 
 // client makes a request on a new connection each interval and writes a line for each
 // that has ended: start, connected and end in ns since 1970 (0: did not come to that),
-// the server's name or -, the error. It closes first, so that it does not use a port
+// the server's name or -, the error; and now and then "done T": all requests that were
+// started before T have ended. It closes first, so that it does not use a port
 // again soon, and ends when its standard input does.
 //
 // Its clock for giving up counts only the time in which the client itself ran: when the
@@ -42,6 +43,7 @@ type request struct {
 }
 
 const (
+	doneWord = "done"
 	// flushInterval is how often lines are passed on.
 	flushInterval = 100 * time.Millisecond
 	// longestStep is the most that the client's own clock advances between two looks: it
@@ -91,6 +93,11 @@ func (c *client) run() error {
 		c.advance(c.look())
 		if now.Sub(c.flushed) >= flushInterval {
 			c.flushed = now
+			oldest := now
+			if len(c.open) > 0 {
+				oldest = c.open[0].start
+			}
+			fmt.Fprintf(c.out, "%s %d\n", doneWord, oldest.UnixNano())
 			if err := c.out.Flush(); err != nil {
 				return err
 			}
