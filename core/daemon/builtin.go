@@ -34,7 +34,8 @@ const (
 )
 
 // needed are the processes that a configuration needs, in the order they are started.
-func needed(c *model.Config) []process {
+// leftovers says that the table may hold what an earlier configuration made.
+func needed(c *model.Config, leftovers bool) []process {
 	var out []process
 	for _, p := range builtin {
 		switch p.name {
@@ -47,7 +48,7 @@ func needed(c *model.Config) []process {
 				out = append(out, p)
 			}
 		case c.Forwarder:
-			if needsForwarder(c) {
+			if needsForwarder(c) || leftovers {
 				out = append(out, p)
 			}
 		}

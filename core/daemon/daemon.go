@@ -37,7 +37,6 @@ type Daemon struct {
 	store     *store.Store
 	engine    *engine.Engine
 	host      *pluginhost.Host
-	checkers  *checker.Checker
 	forwarder *forwarder.Forwarder
 	failover  *failover.Failover
 	metrics   *observe.Server
@@ -52,8 +51,11 @@ type Daemon struct {
 	// reloading is held while a configuration is put in force, and from the stop on.
 	reloading sync.Mutex
 
-	mu           sync.Mutex
-	processes    map[string]*pluginhost.Process
+	mu        sync.Mutex
+	processes map[string]*pluginhost.Process
+	checkers  map[string]*checker.Checker
+	// stopping: no set and no configuration is put in force any more.
+	stopping     bool
 	loadedAt     time.Time
 	reloadErrors []string
 	groups       *model.GroupSet
@@ -63,8 +65,14 @@ type Daemon struct {
 // why it could not start.
 func Run(ctx context.Context, o Options) error {
 	d := &Daemon{
-		options: o, logger: o.logger(), startedAt: time.Now(), processes: map[string]*pluginhost.Process{},
+		options: o, logger: o.logger(), startedAt: time.Now(),
+		processes: map[string]*pluginhost.Process{}, checkers: map[string]*checker.Checker{},
 		adopted: make(chan struct{}), applied: make(chan struct{}),
+	}
+	// From here on a signal waits until it can be served.
+	signals := notifySignals()
+	if _, err := executable(); err != nil {
+		return err
 	}
 	listener, err := control.Listen(o.RuntimeDir)
 	if err != nil {
@@ -92,6 +100,8 @@ func Run(ctx context.Context, o Options) error {
 	defer stopEngine()
 	d.engine.SetOverrides(d.store.Overrides())
 
+	// A reload that comes before the first configuration is in force waits for it.
+	d.reloading.Lock()
 	server := control.NewServer(d)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -101,17 +111,15 @@ func Run(ctx context.Context, o Options) error {
 		server.Stop(stopping)
 	}()
 
-	if needsForwarder(&l.config) && l.config.Forwarder == model.DefaultForwarder {
-		d.loadIPVS(ctx)
-	}
 	d.metrics = observe.NewServer(d.logger.Named("metrics"), d)
 	defer d.metrics.Close()
-	d.put(&l.config)
+	d.put(ctx, &l.config)
+	d.reloading.Unlock()
 	d.engine.Record(time.Now(), "daemon", "poised", fmt.Sprintf("started: version %s, %s", version.Version, o.ConfigFile))
 	d.logger.Info("started", "version", version.Version, "config", o.ConfigFile,
 		"virtual_servers", len(l.config.VirtualServers), "failover_groups", len(l.config.FailoverGroups))
 	go d.tellReady(ctx)
-	d.serveSignals(ctx, served)
+	d.serveSignals(ctx, signals, served)
 	notifySystemd("STOPPING=1")
 	d.stop()
 	return nil
@@ -133,11 +141,10 @@ func (d *Daemon) openStore() (*store.Store, error) {
 // the other.
 func (d *Daemon) newParts() {
 	d.engine = engine.New(engine.Outputs{
-		Forward: func(s model.ForwardSet) { d.forwarder.Set(s) },
-		Checks:  func() { d.checkers.Changed() },
+		Forward: d.setTable,
+		Checks:  d.checksChanged,
 		Groups:  d.setGroups,
 	})
-	d.checkers = checker.New(d.logger.Named("checkers"), d.engine.CheckSet, d.engine.Verdicts)
 	d.forwarder = forwarder.New(d.logger.Named("forwarder"), ownership{d.store, d.config.Load},
 		func() time.Duration { return d.config.Load().ReconcileInterval },
 		forwarder.Handlers{
@@ -181,9 +188,13 @@ func (d *Daemon) adopt(services []model.Service) {
 	d.adoptedOnce.Do(func() { close(d.adopted) })
 }
 
-func (d *Daemon) tableApplied(generation uint64, operations int, at time.Time) {
-	if operations > 0 {
-		d.tell(at, "table", fmt.Sprintf("generation %d", generation), fmt.Sprintf("applied: %d changes", operations))
+func (d *Daemon) tableApplied(r forwarder.Result) {
+	if r.Operations > 0 {
+		d.tell(r.At, "table", fmt.Sprintf("generation %d", r.Generation), fmt.Sprintf("applied: %d %s", r.Operations, plural(r.Operations, "change")))
+	}
+	if r.Wanted > 0 && r.Failed >= r.Wanted {
+		// Nothing would be forwarded: no reason to become master yet.
+		return
 	}
 	d.appliedOnce.Do(func() {
 		close(d.applied)
@@ -191,12 +202,38 @@ func (d *Daemon) tableApplied(generation uint64, operations int, at time.Time) {
 	})
 }
 
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}
+
+func (d *Daemon) setTable(s model.ForwardSet) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.stopping {
+		d.forwarder.Set(s)
+	}
+}
+
+func (d *Daemon) checksChanged() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.checkers {
+		c.Changed()
+	}
+}
+
 // setGroups keeps the groups back until the table is there: a director must not become
 // master before it can forward.
 func (d *Daemon) setGroups(s model.GroupSet) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping {
+		return
+	}
 	d.groups = &s
-	d.mu.Unlock()
 	select {
 	case <-d.applied:
 		d.failover.Set(s)
@@ -207,17 +244,17 @@ func (d *Daemon) setGroups(s model.GroupSet) {
 	}
 }
 
+// sendGroups gives the failover process the groups that were kept back.
 func (d *Daemon) sendGroups() {
 	d.mu.Lock()
-	groups := d.groups
-	d.mu.Unlock()
-	if groups != nil {
-		d.failover.Set(*groups)
+	defer d.mu.Unlock()
+	if d.groups != nil {
+		d.failover.Set(*d.groups)
 	}
 }
 
 // runChecks serves a checker process, once it is known what is forwarding.
-func (d *Daemon) runChecks(ctx context.Context, s pluginhost.Session) error {
+func (d *Daemon) runChecks(ctx context.Context, c *checker.Checker, s pluginhost.Session) error {
 	if needsForwarder(d.config.Load()) {
 		select {
 		case <-d.adopted:
@@ -226,7 +263,7 @@ func (d *Daemon) runChecks(ctx context.Context, s pluginhost.Session) error {
 			return ctx.Err()
 		}
 	}
-	return d.checkers.Run(ctx, s)
+	return c.Run(ctx, s)
 }
 
 // tellReady tells systemd that the director forwards, or that it does not seem to.

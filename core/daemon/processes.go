@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/poise-lb/poise/core/checker"
 	"github.com/poise-lb/poise/core/model"
 	"github.com/poise-lb/poise/core/pluginhost"
-	"github.com/poise-lb/poise/core/store"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
@@ -68,37 +69,83 @@ func (d *Daemon) startProcess(c *model.Config, p process) {
 }
 
 // session is what is done with a process while it runs.
-func (d *Daemon) session(c *model.Config, name string) func(context.Context, pluginhost.Session) error {
+func (d *Daemon) session(c *model.Config, name string) pluginhost.SessionFunc {
 	switch name {
 	case failoverProcess:
 		return func(ctx context.Context, s pluginhost.Session) error { return d.failover.Run(ctx, s) }
 	case c.Forwarder:
 		return func(ctx context.Context, s pluginhost.Session) error { return d.forwarder.Run(ctx, s) }
 	}
-	return d.runChecks
+	facade := checker.New(d.logger.Named(name), d.engine.CheckSet, d.engine.Verdicts)
+	d.mu.Lock()
+	d.checkers[name] = facade
+	d.mu.Unlock()
+	return func(ctx context.Context, s pluginhost.Session) error { return d.runChecks(ctx, facade, s) }
 }
 
 // stopProcess ends a process, if it runs.
-func (d *Daemon) stopProcess(name string, mode pluginv1.StopMode, timeout time.Duration) {
-	d.mu.Lock()
-	p := d.processes[name]
-	delete(d.processes, name)
-	d.mu.Unlock()
+func (d *Daemon) stopProcess(name string, mode pluginv1.StopMode, timeout time.Duration) error {
+	p := d.process(name)
 	if p == nil {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if err := p.Stop(ctx, mode); err != nil {
+	err := p.Stop(ctx, mode)
+	if err != nil {
 		d.logger.Warn("plugin did not stop by itself", "plugin", name, "error", err)
-		return
 	}
-	if name == d.config.Load().Forwarder && mode == pluginv1.StopMode_STOP_MODE_WITHDRAW {
-		// Nothing of ours is left in the table.
-		if err := d.store.SetOwned(store.Owned{}); err != nil {
-			d.logger.Warn("could not write down that nothing of ours is left", "error", err)
+	d.mu.Lock()
+	delete(d.processes, name)
+	delete(d.checkers, name)
+	d.mu.Unlock()
+	return err
+}
+
+// stopFailover hands the addresses over. It says whether none of ours is left.
+func (d *Daemon) stopFailover(mode pluginv1.StopMode) bool {
+	if d.process(failoverProcess) == nil {
+		return true
+	}
+	if mode == pluginv1.StopMode_STOP_MODE_WITHDRAW {
+		// A process that is being started again withdraws what it does not know yet once it
+		// has its groups.
+		d.sendGroups()
+		ctx, cancel := context.WithTimeout(context.Background(), failoverStop)
+		defer cancel()
+		if err := d.failover.Settled(ctx); err != nil {
+			d.logger.Warn("failover groups could not be withdrawn in order", "error", err)
 		}
 	}
+	if d.stopProcess(failoverProcess, mode, failoverStop) == nil {
+		return true
+	}
+	return !slices.ContainsFunc(d.engine.Snapshot().Groups, func(g model.GroupStatus) bool {
+		return g.Role == model.Master || g.Role == model.UnknownRole
+	})
+}
+
+// stopTable ends the forwarder; with withdraw the table is emptied of what is ours.
+func (d *Daemon) stopTable(mode pluginv1.StopMode) {
+	name := d.config.Load().Forwarder
+	if d.process(name) == nil {
+		return
+	}
+	if mode == pluginv1.StopMode_STOP_MODE_WITHDRAW && d.ownsTable() {
+		ctx, cancel := context.WithTimeout(context.Background(), tableStop)
+		defer cancel()
+		if err := d.forwarder.Withdraw(ctx); err != nil {
+			d.logger.Error("table is not empty", "error", err)
+			mode = pluginv1.StopMode_STOP_MODE_LEAVE
+		}
+	}
+	_ = d.stopProcess(name, mode, tableStop) // told
+}
+
+// ownsTable tells whether something in the table is, or may be, ours.
+func (d *Daemon) ownsTable() bool {
+	owned := d.store.Owned()
+	return len(owned.Services) > 0 || owned.Sync
 }
 
 // pluginValidator starts a plugin without privileges, only to ask.

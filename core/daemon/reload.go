@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,9 @@ import (
 func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.isStopping() {
+		return nil, errors.New("poised is stopping: the configuration is not read again")
+	}
 	l := load(ctx, d.options, pluginValidator(d.options, d.logger))
 	if !l.hasErrors() {
 		l.problems = append(l.problems, d.refuseChange(&l.config)...)
@@ -31,7 +35,7 @@ func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 		d.tell(time.Now(), "reload", "configuration", fmt.Sprintf("refused, nothing has changed: %s", problems[0]))
 		return nil, &control.ConfigError{Problems: problems}
 	}
-	d.put(&l.config)
+	d.put(ctx, &l.config)
 	return l.of(config.Warning), nil
 }
 
@@ -46,20 +50,26 @@ func (d *Daemon) refuseChange(next *model.Config) []config.Problem {
 }
 
 // put puts a configuration in force: the sets follow from the engine, the processes
-// from here. A process that is not needed any more is ended after its set has become
-// empty.
-func (d *Daemon) put(c *model.Config) {
+// from here. A process that is not needed any more withdraws what it has set up, the
+// addresses before the table.
+func (d *Daemon) put(ctx context.Context, c *model.Config) {
 	before := d.config.Swap(c)
 	d.mu.Lock()
 	d.loadedAt, d.reloadErrors = time.Now(), nil
 	d.mu.Unlock()
+	if len(c.FailoverGroups) == 0 {
+		d.stopFailover(pluginv1.StopMode_STOP_MODE_WITHDRAW)
+	}
 	d.engine.SetConfig(c)
+	if !needsForwarder(c) {
+		d.sendGroups()
+	}
 	if err := d.metrics.Serve(c.MetricsAddress); err != nil {
 		d.logger.Error("metrics are not served", "error", err)
 		d.tell(time.Now(), "daemon", "metrics", err.Error())
 	}
 
-	wanted := needed(c)
+	wanted := needed(c, before == nil && d.ownsTable())
 	least, most := restartBackoff(c)
 	for _, p := range wanted {
 		if running := d.process(p.name); running != nil && !replaced(before, c, p.name) {
@@ -67,12 +77,19 @@ func (d *Daemon) put(c *model.Config) {
 			running.SetBeat(beatOf(c, p.name))
 			continue
 		}
-		d.stopProcess(p.name, pluginv1.StopMode_STOP_MODE_LEAVE, tableStop)
+		_ = d.stopProcess(p.name, pluginv1.StopMode_STOP_MODE_LEAVE, tableStop) // told
+		if p.name == model.DefaultForwarder {
+			d.loadIPVS(ctx)
+		}
 		d.startProcess(c, p)
 	}
 	for _, running := range d.Plugins() {
-		if !slices.ContainsFunc(wanted, func(p process) bool { return p.name == running.Name }) {
-			d.stopProcess(running.Name, pluginv1.StopMode_STOP_MODE_WITHDRAW, tableStop)
+		switch {
+		case slices.ContainsFunc(wanted, func(p process) bool { return p.name == running.Name }):
+		case running.Name == c.Forwarder:
+			d.stopTable(pluginv1.StopMode_STOP_MODE_WITHDRAW)
+		default:
+			_ = d.stopProcess(running.Name, pluginv1.StopMode_STOP_MODE_WITHDRAW, checkersStop) // told
 		}
 	}
 }

@@ -12,19 +12,26 @@ import (
 )
 
 const (
-	// failoverStop bounds the hand-over to the other director: skew and a second, and
-	// time to remove the addresses. The skew of VRRPv2 is under a second.
-	failoverStop = 4 * time.Second
+	// failoverStop bounds the hand-over to the other director: skew and a second, time to
+	// remove the addresses, and before that the restart of a process that has just died.
+	// The skew of VRRPv2 is under a second.
+	failoverStop = 5 * time.Second
 	tableStop    = 10 * time.Second
 	checkersStop = 2 * time.Second
 )
 
-// serveSignals returns when the daemon should stop.
-func (d *Daemon) serveSignals(ctx context.Context, served <-chan error) {
+// notifySignals takes the daemon's signals for the rest of its life: one that comes
+// during the start is served after it, and one that comes during the stop does not cut
+// it short.
+func notifySignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	signal.Ignore(unix.SIGPIPE)
-	defer signal.Stop(signals)
+	return signals
+}
+
+// serveSignals returns when the daemon should stop.
+func (d *Daemon) serveSignals(ctx context.Context, signals <-chan os.Signal, served <-chan error) {
 	for {
 		select {
 		case s := <-signals:
@@ -50,17 +57,31 @@ func (d *Daemon) serveSignals(ctx context.Context, served <-chan error) {
 func (d *Daemon) stop() {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	d.mu.Lock()
+	d.stopping = true
+	d.mu.Unlock()
 	mode := func(leave bool) pluginv1.StopMode {
 		if leave {
 			return pluginv1.StopMode_STOP_MODE_LEAVE
 		}
 		return pluginv1.StopMode_STOP_MODE_WITHDRAW
 	}
-	d.stopProcess(failoverProcess, mode(d.options.LeaveAddresses), failoverStop)
-	d.stopProcess(d.config.Load().Forwarder, mode(d.options.LeaveTable), tableStop)
+	table := mode(d.options.LeaveTable)
+	if !d.stopFailover(mode(d.options.LeaveAddresses)) {
+		// An address without a table would swallow what the clients send.
+		d.logger.Error("the virtual addresses may still be here, so the table stays: remove both by hand, or start poised again")
+		table = pluginv1.StopMode_STOP_MODE_LEAVE
+	}
+	d.stopTable(table)
 	for _, p := range d.Plugins() {
-		d.stopProcess(p.Name, pluginv1.StopMode_STOP_MODE_LEAVE, checkersStop)
+		_ = d.stopProcess(p.Name, pluginv1.StopMode_STOP_MODE_LEAVE, checkersStop) // told
 	}
 	d.host.Close()
 	d.logger.Info("stopped")
+}
+
+func (d *Daemon) isStopping() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopping
 }

@@ -59,17 +59,30 @@ func (d *Daemon) process(name string) *pluginhost.Process {
 }
 
 // Forwarder is what is known of the forwarder and its table.
-func (d *Daemon) Forwarder() forwarder.Status { return d.forwarder.Status() }
+func (d *Daemon) Forwarder() forwarder.Status {
+	if c := d.config.Load(); c == nil || d.process(c.Forwarder) == nil {
+		return forwarder.Status{}
+	}
+	return d.forwarder.Status()
+}
 
 // Instances are the counters of the VRRP instances.
-func (d *Daemon) Instances() []failover.InstanceStatus { return d.failover.Instances() }
+func (d *Daemon) Instances() []failover.InstanceStatus {
+	if d.process(failoverProcess) == nil {
+		return nil
+	}
+	return d.failover.Instances()
+}
 
 // Checkers are what the checker processes have done.
 func (d *Daemon) Checkers() map[string]checker.Stats {
-	if d.process(checkersProcess) == nil {
-		return nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make(map[string]checker.Stats, len(d.checkers))
+	for name, c := range d.checkers {
+		out[name] = c.Stats()
 	}
-	return map[string]checker.Stats{checkersProcess: d.checkers.Stats()}
+	return out
 }
 
 // LastReload says when the configuration in force was read, and whether a newer one

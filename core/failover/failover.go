@@ -47,9 +47,11 @@ type Failover struct {
 	handlers Handlers
 	changed  chan struct{}
 
-	mu        sync.Mutex
-	want      model.GroupSet
-	ready     bool
+	mu    sync.Mutex
+	want  model.GroupSet
+	ready bool
+	// inForce is the generation that the process of now has put in force; 0: none.
+	inForce   uint64
 	instances []InstanceStatus
 }
 
@@ -69,6 +71,29 @@ func (f *Failover) Set(set model.GroupSet) {
 	}
 }
 
+// Settled waits until the process of now runs the groups that should run; after it a
+// stop finds all that there is to withdraw.
+func (f *Failover) Settled(ctx context.Context) error {
+	tick := time.NewTicker(settledLook)
+	defer tick.Stop()
+	for {
+		f.mu.Lock()
+		settled := f.ready && f.inForce >= f.want.Generation
+		f.mu.Unlock()
+		if settled {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the failover groups to be in force: %w", ctx.Err())
+		}
+	}
+}
+
+// settledLook is how often Settled looks.
+const settledLook = 5 * time.Millisecond
+
 // Instances are the last known counters.
 func (f *Failover) Instances() []InstanceStatus {
 	f.mu.Lock()
@@ -84,6 +109,9 @@ func (f *Failover) Run(ctx context.Context, s Session) error {
 	if err != nil {
 		return fmt.Errorf("open the stream of groups: %w", err)
 	}
+	f.mu.Lock()
+	f.inForce = 0
+	f.mu.Unlock()
 	received := make(chan error, 1)
 	go func() { received <- f.receive(stream, s) }()
 	for {
@@ -125,6 +153,9 @@ func (f *Failover) receive(stream grpc.BidiStreamingClient[failoverv1.RunRequest
 			}
 			f.handlers.Notice(object, m.Notice.GetMessage(), m.Notice.GetAt().AsTime())
 		case *failoverv1.RunResponse_Applied:
+			f.mu.Lock()
+			f.inForce = m.Applied.GetGeneration()
+			f.mu.Unlock()
 			for _, r := range m.Applied.GetRejected() {
 				f.logger.Error("failover group cannot be run", "group", r.GetGroup(), "reason", r.GetMessage())
 				f.handlers.Notice(r.GetGroup(), "cannot be run: "+r.GetMessage(), time.Now())

@@ -121,9 +121,17 @@ func TestSession(t *testing.T) {
 	if got := receive(t, notices); got != "VGM/http: address put back" {
 		t.Errorf("notice %q", got)
 	}
-	f.say <- &failoverv1.RunResponse{Message: &failoverv1.RunResponse_Applied{Applied: &failoverv1.Applied{Rejected: []*failoverv1.Rejected{{Group: "X", Message: "no such thing"}}}}}
+	short, cancelShort := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancelShort()
+	if err := facade.Settled(short); err == nil {
+		t.Error("settled before the process said so")
+	}
+	f.say <- &failoverv1.RunResponse{Message: &failoverv1.RunResponse_Applied{Applied: &failoverv1.Applied{Generation: 1, Rejected: []*failoverv1.Rejected{{Group: "X", Message: "no such thing"}}}}}
 	if got := receive(t, notices); got != "X: cannot be run: no such thing" {
 		t.Errorf("notice %q", got)
+	}
+	if err := facade.Settled(ctx); err != nil {
+		t.Error(err)
 	}
 	f.say <- &failoverv1.RunResponse{Message: &failoverv1.RunResponse_Beat{Beat: &failoverv1.Beat{Beat: &pluginv1.Beat{Progress: 3},
 		Instances: []*failoverv1.InstanceStatus{{Group: "VGM", Instance: "http", AdvertsSent: 4, PacketErrors: map[string]uint64{"ttl": 2}}}}}}

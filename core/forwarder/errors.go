@@ -2,6 +2,8 @@ package forwarder
 
 import (
 	"maps"
+	"slices"
+	"strings"
 
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 )
@@ -54,4 +56,17 @@ func objectName(e *forwardv1.ObjectError) string {
 		return key.String() + " " + e.GetRealServer()
 	}
 	return key.String()
+}
+
+// describe gives errors in one line.
+func describe(errors map[string]string) string {
+	if len(errors) == 0 {
+		return "the forwarder did not answer in time"
+	}
+	var out []string
+	for object, message := range errors {
+		out = append(out, object+": "+message)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
 }

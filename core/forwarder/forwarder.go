@@ -22,6 +22,8 @@ const (
 	retryDelay = 500 * time.Millisecond
 	// countersInterval is how often counters are asked for.
 	countersInterval = time.Second
+	// withdrawLook is how often Withdraw looks whether the table is empty.
+	withdrawLook = 5 * time.Millisecond
 	// observeTimeout bounds one reading of the table.
 	observeTimeout = 10 * time.Second
 )
@@ -47,9 +49,8 @@ type Handlers struct {
 	// Adopt takes what is in the table before the first Apply, once in the life of the
 	// daemon. Apply waits for it.
 	Adopt func(services []model.Service)
-	// Applied tells that a set is in force, after how many changes; at is when the last
-	// of them was made.
-	Applied func(generation uint64, operations int, at time.Time)
+	// Applied tells that a set has been applied.
+	Applied func(Result)
 	// Repaired tells of something somebody else changed.
 	Repaired func(repairs []string, at time.Time)
 	// Failed tells of an object that could not be made what it should be, once until it
@@ -57,6 +58,16 @@ type Handlers struct {
 	Failed func(object, message string)
 	// Recovered tells that nothing is wrong any more.
 	Recovered func()
+}
+
+// Result is what became of one Apply.
+type Result struct {
+	Generation uint64
+	// Operations is how many changes it took; the last of them was made At.
+	Operations int
+	At         time.Time
+	// Wanted virtual servers, and those of them that could not be made.
+	Wanted, Failed int
 }
 
 // Status is what is known of the forwarder and its table.
@@ -104,6 +115,30 @@ func (f *Forwarder) Set(set model.ForwardSet) {
 	select {
 	case f.changed <- struct{}{}:
 	default:
+	}
+}
+
+// Withdraw empties the table of what is ours, and forgets what we made. It waits for a
+// process that is being started. Set puts a table in force again.
+func (f *Forwarder) Withdraw(ctx context.Context) error {
+	f.mu.Lock()
+	generation := f.want.Generation + 1
+	f.mu.Unlock()
+	f.Set(model.ForwardSet{Generation: generation})
+	tick := time.NewTicker(withdrawLook)
+	defer tick.Stop()
+	for {
+		f.mu.Lock()
+		applied, errors := f.status.AppliedGeneration, f.status.Errors
+		f.mu.Unlock()
+		if applied >= generation && len(errors) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("empty the table: %s; what is ours stays in it, and the next poised knows", describe(errors))
+		}
 	}
 }
 
@@ -208,7 +243,13 @@ func (f *Forwarder) takeApplied(set model.ForwardSet, response *forwardv1.ApplyR
 			f.logger.Warn("could not write down what we made", "error", err)
 		}
 	}
-	f.handlers.Applied(set.Generation, int(response.GetOperations()), at)
+	failed := 0
+	for _, e := range response.GetErrors() {
+		if e.GetKey() != nil && e.GetRealServer() == "" {
+			failed++
+		}
+	}
+	f.handlers.Applied(Result{set.Generation, int(response.GetOperations()), at, len(set.Services), failed})
 }
 
 func (f *Forwarder) watch(stream grpc.ServerStreamingClient[forwardv1.WatchResponse], s Session) error {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -179,7 +180,7 @@ type recorder struct {
 func (r recorder) handlers() Handlers {
 	return Handlers{
 		Adopt:     func(s []model.Service) { r.adopted <- s },
-		Applied:   func(g uint64, _ int, _ time.Time) { r.applied <- g },
+		Applied:   func(a Result) { r.applied <- a.Generation },
 		Repaired:  func(repairs []string, _ time.Time) { r.failed <- "repaired " + repairs[0] },
 		Failed:    func(object, message string) { r.failed <- object + ": " + message },
 		Recovered: func() { r.failed <- "recovered" },
@@ -310,6 +311,36 @@ func TestObjectErrorsAreToldOnce(t *testing.T) {
 	}
 	if n := facade.Status().Repairs; n != 1 {
 		t.Errorf("repairs = %d, want 1", n)
+	}
+}
+
+// A clean stop empties the table and forgets what was made; a process that fails on the
+// way keeps both, and says so.
+func TestWithdraw(t *testing.T) {
+	f, m := newFake(), &memory{}
+	facade, r, _, _ := start(t, f, m)
+	facade.Set(set(1, 80, 81))
+	receive(t, r.applied)
+	f.set(func() { f.refuse = errors.New("kernel busy") })
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := facade.Withdraw(ctx); err == nil || !strings.Contains(err.Error(), "kernel busy") {
+		t.Errorf("withdrawn from a kernel that refuses: %v", err)
+	}
+	if keys, _ := m.Owned(); len(keys) != 2 {
+		t.Errorf("owned %v, want both: they are still there", keys)
+	}
+	f.set(func() { f.refuse = nil })
+	if err := facade.Withdraw(context.Background()); err != nil {
+		t.Error(err)
+	}
+	f.set(func() {
+		if len(f.table) != 0 {
+			t.Errorf("%d services are left", len(f.table))
+		}
+	})
+	if keys, _ := m.Owned(); len(keys) != 0 {
+		t.Errorf("owned %v after the withdrawal", keys)
 	}
 }
 
