@@ -10,8 +10,10 @@ import (
 type Config struct {
 	RouterID, State string
 	Priority        int
-	Method          Method
-	Scheduler       string
+	// Advert is the time between adverts, in seconds.
+	Advert    int
+	Method    Method
+	Scheduler string
 	// DelayLoop, ConnectTimeout, Retry and RetryDelay are of the checks, in seconds.
 	DelayLoop, ConnectTimeout, Retry, RetryDelay int
 	// RetryWord is "retry", or the "nb_get_retry" of older releases.
@@ -26,7 +28,7 @@ type Config struct {
 // Config is the configuration of director A or B: the shape of the one that poise was
 // made for, with checks fast enough for a test.
 func (l *Lab) Config(h *Host) Config {
-	c := Config{RouterID: "LVS_MASTER", State: "MASTER", Priority: 100, Method: l.Method, Scheduler: "rr",
+	c := Config{RouterID: "LVS_MASTER", State: "MASTER", Priority: 100, Advert: 1, Method: l.Method, Scheduler: "rr",
 		DelayLoop: 1, ConnectTimeout: 1, Retry: 1, RetryDelay: 1, RetryWord: "retry"}
 	if h == l.B {
 		c.RouterID, c.State, c.Priority = "LVS_SLAVE", "BACKUP", 80
@@ -78,7 +80,7 @@ func (c Config) instance(b *strings.Builder, name, device string, id int, addres
 	interface %s
 %s	virtual_router_id %d
 	priority %d
-	advert_int 1
+	advert_int %d
 	authentication {
 		auth_type PASS
 		auth_pass 1111
@@ -88,7 +90,7 @@ func (c Config) instance(b *strings.Builder, name, device string, id int, addres
 	}
 }
 
-`, name, c.State, device, extra, id, c.Priority, address)
+`, name, c.State, device, extra, id, c.Priority, c.Advert, address)
 }
 
 func (c Config) services(b *strings.Builder) {

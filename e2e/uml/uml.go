@@ -124,8 +124,10 @@ func (m *Machine) boot(ctx context.Context, init, work string) error {
 	done := make(chan error, 1)
 	started := make(chan error, 1)
 	go func() {
-		// The death signal is tied to the thread that starts the process.
+		// The death signal is tied to the thread that starts the process, and the processor
+		// is inherited from it. The thread ends with this goroutine.
 		runtime.LockOSThread()
+		defer pin()()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
