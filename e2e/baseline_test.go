@@ -7,35 +7,27 @@ import (
 	"github.com/poise-lb/poise/e2e/lab"
 )
 
-// TestLabItself shows that the lab is sound with the reference: a client keeps its
-// service through keepalived, and the master moves.
+// TestLabItself shows that the lab is sound with the reference: a client is served
+// through keepalived, the master moves, and the client's failures are counted.
 func TestLabItself(t *testing.T) {
-	for _, method := range []lab.Method{lab.DR, lab.NAT, lab.TUN} {
-		t.Run(string(method), func(t *testing.T) {
-			l := lab.New(t, method, 2)
-			l.ProveKernel()
-			l.ServeAll()
-			heard := l.Listen()
-			start := time.Now()
-			a := l.Director(l.A, lab.Keepalived, l.Config(l.A).String())
-			b := l.Director(l.B, lab.Keepalived, l.Config(l.B).String())
-			a.Start()
-			b.Start()
-			a.WaitVIP(10*time.Second, true)
-			a.WaitIPVS(5*time.Second, l.Table(l.Reals...))
-			load := l.StartLoad(10 * time.Millisecond)
-			time.Sleep(2 * time.Second)
-			t.Logf("steady: %s", load.Report())
-			stopped := time.Now()
-			a.Stop()
-			b.WaitVIP(5*time.Second, true)
-			time.Sleep(time.Second)
-			report := load.Stop()
-			t.Logf("after the stop: %s", report.Since(stopped))
-			t.Logf("reigns %v", heard.Reigns(start))
-			back, ok := report.Back(stopped)
-			t.Logf("back after %v %v", back, ok)
-			t.Log(b.Sync())
-		})
+	s := pair(t, lab.DR, lab.Keepalived, lab.Keepalived)
+	load := s.load()
+	requests(t, load, 50)
+	s.served(load, s.Begun, "steady")
+	stopped := time.Now()
+	s.A.Stop()
+	s.B.WaitVIP(5*time.Second, true)
+	requests(t, load, 50)
+	s.reigns(stopped, s.reignsAfter(stopped, "b")...)
+	report := load.Settled().Since(stopped)
+	t.Logf("keepalived was stopped: %s", report)
+	if len(report.Answered()) != 2 {
+		t.Errorf("answered by %v, want both real servers", report.Answered())
+	}
+	s.Servers[0].Stop()
+	broken := time.Now()
+	requests(t, load, 20)
+	if len(load.Settled().Since(broken).Failed()) == 0 {
+		t.Error("a real server was stopped and no request has failed: the client does not see failures")
 	}
 }

@@ -10,7 +10,10 @@ import (
 
 // groups share the machines; the longest is first.
 var groups = []lab.Group{
-	{Name: "all", Tests: regexp.MustCompile(`.`)},
+	{Name: "traffic", Tests: regexp.MustCompile(`^TestTraffic`)},
+	{Name: "peers", Tests: regexp.MustCompile(`^Test(PeerKeepalived|TableEqualsKeepalived)$`)},
+	{Name: "kills", Tests: regexp.MustCompile(`Chaos$|^TestStoppedPlugins$`)},
+	{Name: "rest", Tests: regexp.MustCompile(`.`)},
 }
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m, groups)) }

@@ -95,10 +95,19 @@ func outside(groups []Group) (int, error) {
 		ctx, cancel = context.WithDeadline(ctx, d)
 		defer cancel()
 	}
-	r := run{self: self, bin: bin, root: root, slots: make(chan struct{}, machines()), live: len(jobs) == 1}
-	var all sync.WaitGroup
+	r := run{self: self, bin: bin, root: root, live: len(jobs) == 1}
+	queue := make(chan job, len(jobs))
 	for _, j := range jobs {
-		all.Go(func() { r.one(ctx, j) })
+		queue <- j
+	}
+	close(queue)
+	var all sync.WaitGroup
+	for range machines() {
+		all.Go(func() {
+			for j := range queue {
+				r.one(ctx, j)
+			}
+		})
 	}
 	all.Wait()
 	return r.status, nil
@@ -157,7 +166,6 @@ func plan(self string, groups []Group) ([]job, error) {
 // run carries out jobs.
 type run struct {
 	self, bin, root string
-	slots           chan struct{}
 	live            bool
 
 	mu     sync.Mutex
@@ -165,8 +173,6 @@ type run struct {
 }
 
 func (r *run) one(ctx context.Context, j job) {
-	r.slots <- struct{}{}
-	defer func() { <-r.slots }()
 	var buffer bytes.Buffer
 	var console io.Writer = &buffer
 	if r.live {

@@ -59,17 +59,23 @@ func (l *timeline) told() {
 	if l.load == nil || len(l.chapters) == 0 {
 		return
 	}
-	l.say("client", account(l.load.Report().Since(l.chapters[len(l.chapters)-1].begun)))
+	report := l.load.Settled().Since(l.chapters[len(l.chapters)-1].begun)
+	l.say("client", account(report)+during(report))
 }
 
 // account sums requests up for people.
 func account(r lab.Report) string {
 	failed, answered := r.Failed(), r.Answered()
-	text := fmt.Sprintf("%d requests: r1 answered %d, r2 answered %d, %d failed", len(r), answered["r1"], answered["r2"], len(failed))
-	if n := len(failed); n > 0 {
-		text += fmt.Sprintf(" (those begun in %.1f s)", failed[n-1].Start.Sub(failed[0].Start).Seconds())
+	return fmt.Sprintf("%d requests: r1 answered %d, r2 answered %d, %d failed", len(r), answered["r1"], answered["r2"], len(failed))
+}
+
+// during says in which time requests have failed.
+func during(r lab.Report) string {
+	failed := r.Failed()
+	if len(failed) == 0 {
+		return ""
 	}
-	return text
+	return fmt.Sprintf(", all begun within %.1f s", failed[len(failed)-1].Start.Sub(failed[0].Start).Seconds())
 }
 
 // summary says it all again, in short.
@@ -82,7 +88,7 @@ func (l *timeline) summary() {
 		if i+1 < len(l.chapters) {
 			part = part.Until(l.chapters[i+1].begun)
 		}
-		fmt.Printf("  %s\n      %s\n", c.title, account(part))
+		fmt.Printf("  %s\n      %s\n", c.title, account(part)+during(part))
 	}
 	fmt.Printf("  all in all\n      %s\n", account(report))
 }
