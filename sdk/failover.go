@@ -159,6 +159,7 @@ func (s *failoverService) take() []*failoverv1.RunResponse {
 
 // stop stops the provider, and after that ends its Run.
 func (s *failoverService) stop(ctx context.Context, mode pluginv1.StopMode) error {
+	s.lifeline.stop()
 	err := s.provider.Stop(ctx, mode)
 	s.cancel()
 	if !s.close() {

@@ -29,6 +29,7 @@ type lifeline struct {
 	mu      sync.Mutex
 	streams int
 	opened  bool
+	stopped bool
 	broken  time.Time
 	changed chan struct{}
 }
@@ -53,6 +54,14 @@ func (l *lifeline) open() (closed func()) {
 	}
 }
 
+// stop says that the daemon has told the plugin to stop: its streams end by that, and
+// the process waits to be ended, so that the daemon hears the answer.
+func (l *lifeline) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+}
+
 // orphaned says that the daemon that started us is gone.
 func (l *lifeline) orphaned() bool { return l.parent() != l.born }
 
@@ -63,7 +72,11 @@ func (l *lifeline) lost(end <-chan struct{}, grace time.Duration) {
 		wait := parentPoll
 		l.mu.Lock()
 		if l.opened && l.streams == 0 {
-			wait = min(brokenPoll, time.Until(l.broken.Add(grace)))
+			limit := grace
+			if l.stopped {
+				limit = max(limit, orphanGrace)
+			}
+			wait = min(brokenPoll, time.Until(l.broken.Add(limit)))
 		}
 		l.mu.Unlock()
 		if wait <= 0 {

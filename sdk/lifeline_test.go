@@ -30,6 +30,12 @@ func TestLifeline(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			closed()
 		}, 5 * time.Second},
+		{"stream ends by a stop", 0, func(l *lifeline, _ *atomic.Int64) {
+			closed := l.open()
+			time.Sleep(5 * time.Second)
+			l.stop()
+			closed()
+		}, 15 * time.Second},
 		{"stream breaks, then the parent is gone", orphanGrace, func(l *lifeline, parent *atomic.Int64) {
 			closed := l.open()
 			time.Sleep(5 * time.Second)

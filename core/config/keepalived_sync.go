@@ -72,8 +72,8 @@ func (i *instance) oldSyncDaemon(t *statement) {
 	i.sync = &syncDaemon{place: t.place, ConnectionSync: model.ConnectionSync{Interface: device}, instance: i.Name}
 }
 
-// joinSync finds the failover group that connection sync follows. Its id is the
-// virtual router id if none is set.
+// joinSync finds the failover group that connection sync follows. Its id is 0 if none
+// is set: so Debian's keepalived 2.2.7 starts it, and the peer may be one.
 func (k *keepalived) joinSync() {
 	if k.sync == nil {
 		return
@@ -84,7 +84,7 @@ func (k *keepalived) joinSync() {
 				continue
 			}
 			s := k.sync.ConnectionSync
-			s.Group, s.ID = g.Name, value(k.sync.id, i.VirtualRouterID)
+			s.Group, s.ID = g.Name, value(k.sync.id, 0)
 			k.config.ConnectionSync = normalSync(s)
 			k.draft.sync = k.sync.place
 			return

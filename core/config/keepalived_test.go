@@ -114,7 +114,7 @@ func TestKeepalivedMeaning(t *testing.T) {
 			func(c model.Config) any { return *c.ConnectionSync },
 			model.ConnectionSync{Group: "G", Interface: "eth1", ID: 7, MaxLength: 1000, TTL: 2, Multicast: netip.MustParseAddr("224.0.0.99")}},
 		"old connection sync": {vi("lvs_sync_daemon_inteface eth1\nvirtual_ipaddress {\n192.0.2.1\n}"), 1,
-			func(c model.Config) any { return *c.ConnectionSync }, model.ConnectionSync{Group: "VI_1", Interface: "eth1", ID: 51}},
+			func(c model.Config) any { return *c.ConnectionSync }, model.ConnectionSync{Group: "VI_1", Interface: "eth1", ID: 0}},
 		"a skipped block": {"unknown {\nweight 9\ninner {\n}\n}\n" + vs("", "weight 4"), 1, func(c model.Config) any { return real(c).Weight }, uint32(4)},
 	} {
 		t.Run(name, func(t *testing.T) {
