@@ -68,11 +68,16 @@ func Main(m Runner, groups []Group) int {
 func outside(groups []Group) (int, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT)
 	defer stop()
+	if d := deadline(); !d.IsZero() {
+		var cancel func()
+		ctx, cancel = context.WithDeadline(ctx, d)
+		defer cancel()
+	}
 	root, err := Root()
 	if err != nil {
 		return 0, err
 	}
-	unlock, err := Lock(root)
+	unlock, err := Lock(ctx, root)
 	if err != nil {
 		return 0, err
 	}
@@ -89,11 +94,6 @@ func outside(groups []Group) (int, error) {
 	jobs, err := plan(self, groups)
 	if err != nil {
 		return 0, err
-	}
-	if d := deadline(); !d.IsZero() {
-		var cancel func()
-		ctx, cancel = context.WithDeadline(ctx, d)
-		defer cancel()
 	}
 	r := run{self: self, bin: bin, root: root, live: len(jobs) == 1}
 	queue := make(chan job, len(jobs))
@@ -291,7 +291,7 @@ func Build(ctx context.Context, root string, flags ...string) (string, error) {
 
 // Lock keeps a second lab from running on this machine's processors at the same time:
 // tests of time would fail. It waits.
-func Lock(root string) (unlock func(), err error) {
+func Lock(ctx context.Context, root string) (unlock func(), err error) {
 	dir := filepath.Join(root, "build")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -300,14 +300,24 @@ func Lock(root string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		fmt.Fprintln(os.Stderr, "lab: waiting for another lab on this machine to end")
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	for told := false; ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if !told {
+			fmt.Fprintln(os.Stderr, "lab: waiting for another lab on this machine to end")
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("wait for another lab to end: %w", context.Cause(ctx))
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("wait for another lab to end: %w", err)
-	}
-	return func() { f.Close() }, nil
 }

@@ -33,7 +33,7 @@ func run(m *testing.M) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	unlock, err := lab.Lock(root)
+	unlock, err := lab.Lock(context.Background(), root)
 	if err != nil {
 		return 0, err
 	}
