@@ -71,9 +71,13 @@ func (l *lab) monitor(host int) func() string {
 		defer done.mu.Unlock()
 		return out.String()
 	}
-	// It watches once it shows a change made for it.
-	l.ip(host, "addr", "add", "203.0.113.99/32", "dev", "lo")
-	eventually(l.t, 2*time.Second, "ip monitor works", func() bool { return strings.Contains(text(), "203.0.113.99") })
+	// It watches once it shows a change made for it; one made before it listened it never
+	// shows.
+	eventually(l.t, 10*time.Second, "ip monitor works", func() bool {
+		l.ip(host, "addr", "add", "203.0.113.99/32", "dev", "lo")
+		l.ip(host, "addr", "del", "203.0.113.99/32", "dev", "lo")
+		return strings.Contains(text(), "203.0.113.99")
+	})
 	return text
 }
 
