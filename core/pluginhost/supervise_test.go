@@ -190,8 +190,11 @@ func resources(t *testing.T) (descriptors, goroutines, children int) {
 
 // TestSoakKills kills processes at random moments, in every phase of their lives.
 func TestSoakKills(t *testing.T) {
-	kills := 1000
-	if testing.Short() {
+	kills := 200
+	switch {
+	case os.Getenv("POISE_SOAK") != "":
+		kills = 1000
+	case testing.Short():
 		kills = 60
 	}
 	h := newTestHost(t)
