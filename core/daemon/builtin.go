@@ -33,6 +33,11 @@ const (
 	startTimeout = 10 * time.Second
 )
 
+// builtinProcess is one of poise's own.
+func builtinProcess(name string) process {
+	return builtin[slices.IndexFunc(builtin, func(p process) bool { return p.name == name })]
+}
+
 // needed are the processes that a configuration needs, in the order they are started.
 // leftovers says that the table may hold what an earlier configuration made.
 func needed(c *model.Config, leftovers bool) []process {

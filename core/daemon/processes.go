@@ -107,19 +107,29 @@ func (d *Daemon) stopFailover(mode pluginv1.StopMode) bool {
 	if d.process(failoverProcess) == nil {
 		return true
 	}
-	if mode == pluginv1.StopMode_STOP_MODE_WITHDRAW {
-		// A process that is being started again withdraws what it does not know yet once it
-		// has its groups.
-		d.sendGroups()
+	if mode == pluginv1.StopMode_STOP_MODE_LEAVE {
+		return d.stopProcess(failoverProcess, mode, failoverStop) == nil
+	}
+	d.sendGroups()
+	for range stopAttempts {
+		// A process that is being started withdraws what it does not know yet once it has
+		// its groups.
 		ctx, cancel := context.WithTimeout(context.Background(), failoverStop)
-		defer cancel()
-		if err := d.failover.Settled(ctx); err != nil {
+		err := d.failover.Settled(ctx)
+		cancel()
+		if err != nil {
 			d.logger.Warn("failover groups could not be withdrawn in order", "error", err)
 		}
+		if d.stopProcess(failoverProcess, mode, failoverStop) == nil {
+			return true
+		}
+		if err != nil {
+			break
+		}
+		// It died meanwhile: the next one finds in its records what there is to withdraw.
+		d.startProcess(d.config.Load(), builtinProcess(failoverProcess))
 	}
-	if d.stopProcess(failoverProcess, mode, failoverStop) == nil {
-		return true
-	}
+	_ = d.stopProcess(failoverProcess, pluginv1.StopMode_STOP_MODE_LEAVE, failoverStop) // told
 	return !slices.ContainsFunc(d.engine.Snapshot().Groups, func(g model.GroupStatus) bool {
 		return g.Role == model.Master || g.Role == model.UnknownRole
 	})

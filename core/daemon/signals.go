@@ -16,6 +16,9 @@ const (
 	// remove the addresses, and before that the restart of a process that has just died.
 	// The skew of VRRPv2 is under a second.
 	failoverStop = 5 * time.Second
+	// stopAttempts is how often a failover process that dies on the way is started again
+	// to withdraw.
+	stopAttempts = 3
 	tableStop    = 10 * time.Second
 	checkersStop = 2 * time.Second
 )

@@ -50,7 +50,8 @@ type Failover struct {
 	mu    sync.Mutex
 	want  model.GroupSet
 	ready bool
-	// inForce is the generation that the process of now has put in force; 0: none.
+	// inForce is the generation that the process of now has put in force; 0: none, or no
+	// process.
 	inForce   uint64
 	instances []InstanceStatus
 }
@@ -91,6 +92,12 @@ func (f *Failover) Settled(ctx context.Context) error {
 	}
 }
 
+func (f *Failover) setInForce(generation uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inForce = generation
+}
+
 // settledLook is how often Settled looks.
 const settledLook = 5 * time.Millisecond
 
@@ -109,9 +116,7 @@ func (f *Failover) Run(ctx context.Context, s Session) error {
 	if err != nil {
 		return fmt.Errorf("open the stream of groups: %w", err)
 	}
-	f.mu.Lock()
-	f.inForce = 0
-	f.mu.Unlock()
+	defer f.setInForce(0)
 	received := make(chan error, 1)
 	go func() { received <- f.receive(stream, s) }()
 	for {
@@ -153,9 +158,7 @@ func (f *Failover) receive(stream grpc.BidiStreamingClient[failoverv1.RunRequest
 			}
 			f.handlers.Notice(object, m.Notice.GetMessage(), m.Notice.GetAt().AsTime())
 		case *failoverv1.RunResponse_Applied:
-			f.mu.Lock()
-			f.inForce = m.Applied.GetGeneration()
-			f.mu.Unlock()
+			f.setInForce(m.Applied.GetGeneration())
 			for _, r := range m.Applied.GetRejected() {
 				f.logger.Error("failover group cannot be run", "group", r.GetGroup(), "reason", r.GetMessage())
 				f.handlers.Notice(r.GetGroup(), "cannot be run: "+r.GetMessage(), time.Now())

@@ -299,6 +299,11 @@ func (r *router) refuse(g *group, in *instance, d packet.Datagram, err *packet.E
 
 // stop begins to stop.
 func (r *router) stop(request stopRequest) {
+	if !r.began {
+		request.early <- struct{}{}
+		r.halt()
+		return
+	}
 	r.stops = append(r.stops, request)
 	r.graceEnd = 0
 	if request.mode == pluginv1.StopMode_STOP_MODE_WITHDRAW {

@@ -29,10 +29,12 @@ type provider struct {
 	ended chan struct{}
 }
 
-// stopRequest asks the router to stop; done is closed when it has.
+// stopRequest asks the router to stop; done is closed when it has, and early says that
+// it has had no groups.
 type stopRequest struct {
-	mode pluginv1.StopMode
-	done chan struct{}
+	mode  pluginv1.StopMode
+	done  chan struct{}
+	early chan struct{}
 }
 
 // Configure takes the settings. A change of the beat's interval takes effect with the
@@ -104,9 +106,9 @@ func (p *provider) Stop(ctx context.Context, mode pluginv1.StopMode) error {
 	started := p.started
 	p.mu.Unlock()
 	if !started {
-		return nil
+		return p.withoutGroups(mode)
 	}
-	request := stopRequest{mode, make(chan struct{})}
+	request := stopRequest{mode, make(chan struct{}), make(chan struct{}, 1)}
 	select {
 	case p.stops <- request:
 	case <-p.ended:
@@ -115,6 +117,8 @@ func (p *provider) Stop(ctx context.Context, mode pluginv1.StopMode) error {
 		return fmt.Errorf("stop vrrp: the router did not answer: %w", ctx.Err())
 	}
 	select {
+	case <-request.early:
+		return p.withoutGroups(mode)
 	case <-request.done:
 		return nil
 	case <-p.ended:
@@ -122,4 +126,13 @@ func (p *provider) Stop(ctx context.Context, mode pluginv1.StopMode) error {
 	case <-ctx.Done():
 		return fmt.Errorf("stop vrrp: the groups had not left: %w", ctx.Err())
 	}
+}
+
+// withoutGroups is the answer to a stop that comes before any groups: what an earlier
+// process holds is not known yet, so it cannot have been withdrawn.
+func (p *provider) withoutGroups(mode pluginv1.StopMode) error {
+	if mode == pluginv1.StopMode_STOP_MODE_LEAVE {
+		return nil
+	}
+	return errors.New("stop vrrp: it was told to withdraw before it had any groups, and what an earlier process holds stays")
 }
