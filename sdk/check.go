@@ -147,7 +147,8 @@ func encodeVerdicts(verdicts []verdict) *checkv1.Verdicts {
 	out := &checkv1.Verdicts{Verdicts: make([]*checkv1.Verdict, len(verdicts))}
 	for i, v := range verdicts {
 		out.Verdicts[i] = &checkv1.Verdict{
-			CheckId: v.id, State: v.state, Reason: text(v.reason), DecidedAt: timestamppb.New(v.decided), Weight: v.weight,
+			CheckId: v.id, State: v.state, Reason: text(v.reason), DecidedAt: timestamppb.New(v.decided),
+			Weight: v.weight.Value, WeightMode: weightModes[v.weight.Mode], Admin: admins[v.admin],
 		}
 	}
 	return out
@@ -193,6 +194,17 @@ func (c *checkService) parse(w *checkv1.Check) (*check, *checkv1.Rejected) {
 	}
 	if k := w.GetKnown(); k == stateUp || k == stateDown {
 		out.fold.verdict = k
+		out.fold.weight = Weight{Value: w.GetKnownWeight()}
+		for mode, wire := range weightModes {
+			if wire == w.GetKnownWeightMode() {
+				out.fold.weight.Mode = mode
+			}
+		}
+		for admin, wire := range admins {
+			if wire == w.GetKnownAdmin() {
+				out.fold.admin = admin
+			}
+		}
 	}
 	return out, nil
 }
@@ -222,9 +234,12 @@ func explain(err error) (path, message string) {
 
 func decodeTarget(t *checkv1.Target) (Target, error) {
 	out := Target{Interface: t.GetInterface(), FWMark: t.GetFwmark()}
-	addr, err := netip.ParseAddr(t.GetAddress())
-	if err != nil {
-		return out, Errorf("", "the target's address %q is not an IP address", t.GetAddress())
+	var addr netip.Addr
+	var err error
+	if t.GetAddress() != "" {
+		if addr, err = netip.ParseAddr(t.GetAddress()); err != nil {
+			return out, Errorf("", "the target's address %q is not an IP address", t.GetAddress())
+		}
 	}
 	if t.GetPort() > 65535 || t.GetSourcePort() > 65535 {
 		return out, Errorf("", "the target's port %d or source port %d is more than 65535", t.GetPort(), t.GetSourcePort())
@@ -236,7 +251,7 @@ func decodeTarget(t *checkv1.Target) (Target, error) {
 			return out, Errorf("", "the source address %q is not an IP address", t.GetSourceAddress())
 		}
 		source = source.Unmap()
-		if source.Is4() != out.Addr.Addr().Is4() {
+		if addr.IsValid() && source.Is4() != out.Addr.Addr().Is4() {
 			return out, Errorf("", "the source address %s and the target %s are not of one family", source, addr)
 		}
 	}
@@ -264,7 +279,10 @@ func (c *checkService) Probe(ctx context.Context, r *checkv1.ProbeRequest) (*che
 	defer cancel()
 	results := make(chan Result, 1)
 	go func() {
-		results <- c.scheduler.safely(probing, &check{id: "probe " + target.Addr.String(), prober: prober, target: target})
+		one := &check{id: "probe " + target.Addr.String(), prober: prober}
+		result := c.scheduler.safely(probing, prober, target, one.id)
+		c.scheduler.close(one)
+		results <- result
 	}()
 	var result Result
 	select {
@@ -274,12 +292,24 @@ func (c *checkService) Probe(ctx context.Context, r *checkv1.ProbeRequest) (*che
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
-	out := &checkv1.ProbeResponse{State: outcomes[result.Outcome], Reason: text(result.Reason), Duration: durationpb.New(time.Since(log.start))}
+	out := &checkv1.ProbeResponse{
+		State: outcomes[result.Outcome], Reason: text(result.Reason), Duration: durationpb.New(time.Since(log.start)),
+		Weight: result.Weight.Value, WeightMode: weightModes[result.Weight.Mode], Admin: admins[result.Admin],
+	}
 	out.Transcript = log.take()
 	return out, nil
 }
 
 var outcomes = map[Outcome]checkv1.VerdictState{Up: stateUp, Down: stateDown, Unknown: stateUnknown}
+
+var weightModes = map[WeightMode]checkv1.WeightMode{
+	AddWeight: checkv1.WeightMode_WEIGHT_MODE_ADD, SetWeight: checkv1.WeightMode_WEIGHT_MODE_SET,
+	ScaleWeight: checkv1.WeightMode_WEIGHT_MODE_SCALE,
+}
+
+var admins = map[Admin]checkv1.Admin{
+	Ready: checkv1.Admin_ADMIN_READY, Drain: checkv1.Admin_ADMIN_DRAIN, Maintenance: checkv1.Admin_ADMIN_MAINTENANCE,
+}
 
 // transcript collects what a probe tells; a probe that was abandoned may go on telling.
 type transcript struct {

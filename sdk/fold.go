@@ -13,7 +13,10 @@ const (
 // fold makes verdicts out of the results of one check's probes. Its rules:
 //
 //   - one success is up;
-//   - with no verdict yet, the first failure is down, without retries;
+//   - a success that is partial ends a row of failures and keeps an up verdict up; what
+//     is not up yet it leaves as it is;
+//   - with no verdict yet, the first failure is down, without retries, unless a partial
+//     success came before;
 //   - else retries+1 failures in a row are down; one more failure keeps it down;
 //   - a probe that could not be made keeps the verdict and the count of failures;
 //     retries+1 of those in a row are unknown, and the next success or, if the
@@ -23,9 +26,12 @@ type fold struct {
 	verdict checkv1.VerdictState
 	// told is what the daemon was told last by this process; stateNone: nothing.
 	told     checkv1.VerdictState
-	weight   int64
+	weight   Weight
+	admin    Admin
 	failures uint32
 	unknowns uint32
+	// partly: there is no verdict yet, but a partial success.
+	partly bool
 }
 
 // step takes one result. tell: the state that the daemon should be told now, stateNone
@@ -34,19 +40,23 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 	switch r.Outcome {
 	case Up:
 		f.failures, f.unknowns = 0, 0
+		if r.Partial && f.verdict != stateUp {
+			f.partly = f.verdict == stateNone
+			return stateNone, false
+		}
 		f.verdict = stateUp
-		if f.told == stateUp && f.weight == r.Weight {
+		if f.told == stateUp && f.weight == r.Weight && f.admin == r.Admin {
 			return stateNone, false
 		}
 	case Down:
 		f.unknowns = 0
-		if f.verdict == stateUp && f.failures < retries {
+		if (f.verdict == stateUp || f.partly) && f.failures < retries {
 			f.failures++
 			return stateNone, true
 		}
-		f.failures = 0
+		f.failures, f.partly = 0, false
 		f.verdict = stateDown
-		if f.told == stateDown {
+		if f.told == stateDown && f.weight == r.Weight && f.admin == r.Admin {
 			return stateNone, false
 		}
 	default:
@@ -60,6 +70,18 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 		f.told = stateUnknown
 		return stateUnknown, false
 	}
-	f.told, f.weight = f.verdict, r.Weight
+	f.told, f.weight, f.admin = f.verdict, r.Weight, r.Admin
 	return f.told, false
+}
+
+// known is the verdict for a prober to go by.
+func (f *fold) known() Known {
+	k := Known{Weight: f.weight, Admin: f.admin}
+	switch f.verdict {
+	case stateUp:
+		k.Outcome = Up
+	case stateDown:
+		k.Outcome = Down
+	}
+	return k
 }

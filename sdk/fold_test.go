@@ -9,7 +9,7 @@ import (
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 )
 
-var letters = map[byte]Result{'u': {Outcome: Up}, 'd': {Outcome: Down}, '?': {Outcome: Unknown}}
+var letters = map[byte]Result{'p': {Outcome: Up, Partial: true}, 'u': {Outcome: Up}, 'd': {Outcome: Down}, '?': {Outcome: Unknown}}
 
 // TestFold writes results as letters and what is told in capitals; r is a retry and .
 // is nothing.
@@ -37,6 +37,11 @@ func TestFold(t *testing.T) {
 		{"back from unknown to up", stateUp, 0, "u?uu", "U?U."},
 		{"back from unknown to down at once", stateDown, 2, "d???d", "Drr?D"},
 		{"from up through unknown the retries apply", stateUp, 1, "u??dd", "Ur?rD"},
+		{"partial is not up", stateNone, 0, "ppu", "..U"},
+		{"partial keeps up", stateUp, 0, "upp", "U.."},
+		{"partial leaves down", stateDown, 0, "dppu", "D..U"},
+		{"partial ends a row of failures", stateUp, 1, "udpdd", "Ur.rD"},
+		{"after a partial success the retries apply", stateNone, 1, "pdd", ".rD"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -66,7 +71,7 @@ func TestFoldWeight(t *testing.T) {
 		weight int64
 		tell   checkv1.VerdictState
 	}{{0, stateUp}, {0, stateNone}, {-5, stateUp}, {-5, stateNone}, {0, stateUp}} {
-		if tell, _ := f.step(Result{Outcome: Up, Weight: test.weight}, 1); tell != test.tell {
+		if tell, _ := f.step(Result{Outcome: Up, Weight: Weight{Value: test.weight}}, 1); tell != test.tell {
 			t.Errorf("success %d with weight %d told %s, want %s", i, test.weight, tell, test.tell)
 		}
 	}

@@ -73,16 +73,46 @@ type Checker interface {
 	Parse(parameters json.RawMessage) (Prober, error)
 }
 
-// Prober probes targets with one set of parameters.
+// Prober probes targets with one set of parameters. Each check has one of its own.
 type Prober interface {
 	// Probe makes one attempt and returns by the context's deadline. It is called for
-	// one probe of a check at a time, and for many checks at once.
+	// one probe of a check at a time; `poise probe` calls it beside that, on another
+	// Prober. A panic is an error of this probe and of nothing else.
 	Probe(ctx context.Context, target Target) Result
+}
+
+// Configurer is an optional ability of a Checker: settings of the plugin process. It is
+// called before anything else, and again when settings change. Without it the process
+// takes no parameters of its own.
+type Configurer interface {
+	Configure(ctx context.Context, s Settings) error
+}
+
+// Starter is an optional ability of a Prober, for many probes at little cost: Start
+// begins a probe and returns at once, and done is called with its result, once, from any
+// goroutine, by the context's deadline. The scheduler calls it in place of Probe, for all
+// probes of one moment one after the other.
+type Starter interface {
+	Start(ctx context.Context, target Target, done func(Result))
+}
+
+// Watcher is an optional ability of a Prober whose result comes by itself: a file that
+// changes, a session that breaks. Watch is called once for the life of the check, in
+// place of Probe on a schedule; each report is a verdict at once, without retries. It
+// returns soon after ctx is done. Probe is still what `poise probe` calls.
+type Watcher interface {
+	Watch(ctx context.Context, target Target, report func(Result))
+}
+
+// Closer is an optional ability of a Prober that holds something between probes: Close is
+// called when its check has ended and no probe of it runs.
+type Closer interface {
+	Close()
 }
 
 // Target is what to probe, and from where.
 type Target struct {
-	// Addr has port 0 where the type has none.
+	// Addr has port 0 where the type has none, and is invalid where the type has no target.
 	Addr netip.AddrPort
 	// Source is the local address, invalid for any; its port 0: any.
 	Source netip.AddrPort
@@ -90,8 +120,18 @@ type Target struct {
 	Interface string
 	// FWMark of the probe's packets; 0: none.
 	FWMark uint32
+	// Known is what the check says now; the zero value before its first verdict.
+	Known Known
 	// Trace takes a line of a transcript; never nil.
 	Trace func(format string, args ...any)
+}
+
+// Known is what a check says. Its outcome is Up or Down, or Unknown before the first
+// verdict: a probe that could not be made changes nothing of it.
+type Known struct {
+	Outcome Outcome
+	Weight  Weight
+	Admin   Admin
 }
 
 // Outcome is what one probe found.
@@ -110,9 +150,43 @@ type Result struct {
 	Outcome Outcome
 	// Reason is for people: "connect: connection refused". Required unless up.
 	Reason string
-	// Weight is added to the real server's weight.
-	Weight int64
+	// Weight is what the check does to the real server's weight.
+	Weight Weight
+	// Admin is what the real server asks for itself.
+	Admin Admin
+	// Partial, of a result that is up: one step of several has succeeded. It ends a row of
+	// failures and leaves an up verdict up, but what is not up becomes so only by a result
+	// that is not partial.
+	Partial bool
 }
+
+// WeightMode says how a Weight is meant.
+type WeightMode uint8
+
+// Modes of a weight: added to the real server's, in its place, or a percentage of it.
+const (
+	AddWeight WeightMode = iota
+	SetWeight
+	ScaleWeight
+)
+
+// Weight is what a check does to a real server's weight; the zero value: nothing. With
+// several checks each adds its difference from the real server's weight.
+type Weight struct {
+	Mode  WeightMode
+	Value int64
+}
+
+// Admin is what a real server asks for itself.
+type Admin uint8
+
+// Ready: nothing special. Drain: no new connections, those that are there go on.
+// Maintenance: out of the table.
+const (
+	Ready Admin = iota
+	Drain
+	Maintenance
+)
 
 // Forwarder holds a table of virtual servers; the methods are those of
 // poise.forward.v1.ForwardService, whose comments are the contract.

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"time"
 
@@ -30,6 +31,8 @@ type check struct {
 	// busy from the moment that a probe is due until it has returned.
 	busy    bool
 	removed bool
+	// end ends the watching of a check that is watched; nil for the others.
+	end context.CancelFunc
 
 	fold    fold
 	reason  string
@@ -40,8 +43,9 @@ type check struct {
 
 // attempt is one run of a probe.
 type attempt struct {
-	check *check
-	batch *batch
+	check  *check
+	batch  *batch
+	target Target
 	// over: it has returned. late: its deadline passed before that.
 	over, late bool
 }
@@ -85,20 +89,25 @@ func newSchedule(epoch time.Time, limit int) *schedule {
 }
 
 // set replaces the set of checks: those of fresh are added, those of keep go on
-// undisturbed, all others end.
-func (s *schedule) set(now time.Time, keep map[string]bool, fresh []*check) {
+// undisturbed, all others end and are given back. Those that are watched have no starts.
+func (s *schedule) set(now time.Time, keep map[string]bool, fresh []*check) (ended []*check) {
 	at := now.Sub(s.epoch)
 	for id, c := range s.checks {
 		if !keep[id] {
 			c.removed = true
 			delete(s.checks, id)
+			ended = append(ended, c)
 		}
 	}
 	for _, c := range fresh {
 		s.checks[c.id] = c
+		if c.end != nil {
+			continue
+		}
 		c.grid = ceil(at+time.Duration(spread(c.id)*float64(c.warmup)), c.slot())
 		s.plan(c, c.grid)
 	}
+	return ended
 }
 
 // slot is the grain of the check's starts.
@@ -183,8 +192,11 @@ func (s *schedule) start(at time.Duration) []*batch {
 	return started
 }
 
-// finish takes the result of an attempt.
+// finish takes the result of an attempt, once.
 func (s *schedule) finish(now time.Time, a *attempt, r Result) {
+	if a.over {
+		return
+	}
 	a.over = true
 	if a.batch.open--; a.batch.open == 0 {
 		a.batch.release()
@@ -252,7 +264,8 @@ type verdict struct {
 	state   checkv1.VerdictState
 	reason  string
 	decided time.Time
-	weight  int64
+	weight  Weight
+	admin   Admin
 }
 
 // verdicts takes what is unsent; of each check only the latest.
@@ -264,7 +277,7 @@ func (s *schedule) verdicts() []verdict {
 	for _, c := range s.unsent {
 		c.unsent = false
 		if !c.removed {
-			out = append(out, verdict{id: c.id, state: c.fold.told, reason: c.reason, decided: c.decided, weight: c.fold.weight})
+			out = append(out, verdict{id: c.id, state: c.fold.told, reason: c.reason, decided: c.decided, weight: c.fold.weight, admin: c.fold.admin})
 		}
 	}
 	clear(s.unsent)

@@ -89,8 +89,7 @@ func (s *scheduler) loop(ctx context.Context) {
 		if !late {
 			s.core.expire(now)
 		}
-		batches := s.core.due(now)
-		for _, b := range batches {
+		for _, b := range s.core.due(now) {
 			s.launch(b)
 		}
 		s.takeBeat(now)
@@ -111,15 +110,39 @@ func (s *scheduler) loop(ctx context.Context) {
 func (s *scheduler) launch(b *batch) {
 	ctx, cancel := context.WithTimeout(s.ctx, b.timeout)
 	b.release = cancel
+	var starters []*attempt
 	for i := range b.attempts {
-		go s.probe(ctx, &b.attempts[i])
+		a := &b.attempts[i]
+		a.target = a.check.target
+		a.target.Known = a.check.fold.known()
+		if _, ok := a.check.prober.(Starter); ok {
+			starters = append(starters, a)
+			continue
+		}
+		go func() { s.finish(a, s.safely(ctx, a.check.prober, a.target, a.check.id)) }()
+	}
+	if len(starters) > 0 {
+		go func() {
+			for _, a := range starters {
+				s.begin(ctx, a)
+			}
+		}()
 	}
 }
 
-func (s *scheduler) probe(ctx context.Context, a *attempt) {
-	result := s.safely(ctx, a.check)
+// begin begins a probe that calls back.
+func (s *scheduler) begin(ctx context.Context, a *attempt) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.finish(a, s.panicked(a.check.id, p))
+		}
+	}()
+	a.check.prober.(Starter).Start(ctx, a.target, func(r Result) { s.finish(a, sane(r)) })
+}
+
+// finish takes the result of a probe.
+func (s *scheduler) finish(a *attempt, result Result) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.core.finish(time.Now(), a, result)
 	next, ok := s.core.next()
 	if len(s.core.waiting) > 0 || ok && next.Before(s.wake) {
@@ -127,25 +150,85 @@ func (s *scheduler) probe(ctx context.Context, a *attempt) {
 	}
 	s.announce()
 	s.checkIdle()
+	ended := a.check.removed
+	s.mu.Unlock()
+	if ended {
+		s.close(a.check)
+	}
 }
 
-// safely runs a probe; what panics has not been made. What it gives has an outcome and,
-// unless up, a reason.
-func (s *scheduler) safely(ctx context.Context, c *check) (result Result) {
+// safely runs a probe; what panics has not been made.
+func (s *scheduler) safely(ctx context.Context, prober Prober, target Target, id string) (result Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.logger.Error("probe panicked", "check", c.id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			result = Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker panicked: %v", p)}
+			result = s.panicked(id, p)
 		}
 	}()
-	result = c.prober.Probe(ctx, c.target)
-	if result.Outcome > Down {
-		result.Outcome = Unknown
+	return sane(prober.Probe(ctx, target))
+}
+
+func (s *scheduler) panicked(id string, p any) Result {
+	s.logger.Error("probe panicked", "check", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker panicked: %v", p)}
+}
+
+// sane gives a result an outcome and, unless up, a reason.
+func sane(r Result) Result {
+	if r.Outcome > Down {
+		r.Outcome = Unknown
 	}
-	if result.Outcome != Up && result.Reason == "" {
-		result.Reason = "the checker gave no reason"
+	if r.Outcome != Up && r.Reason == "" {
+		r.Reason = "the checker gave no reason"
 	}
-	return result
+	return r
+}
+
+// watch runs a check whose results come by themselves until it ends. One that ends
+// before is started again, a second later.
+func (s *scheduler) watch(ctx context.Context, c *check) {
+	defer s.close(c)
+	for ctx.Err() == nil {
+		s.mu.Lock()
+		target := c.target
+		target.Known = c.fold.known()
+		s.mu.Unlock()
+		s.watchOnce(ctx, c, target)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *scheduler) watchOnce(ctx context.Context, c *check, target Target) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.report(c, s.panicked(c.id, p))
+		}
+	}()
+	c.prober.(Watcher).Watch(ctx, target, func(r Result) { s.report(c, sane(r)) })
+}
+
+// report takes a result that came by itself.
+func (s *scheduler) report(c *check, r Result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.core.take(time.Now(), c, r)
+	s.announce()
+}
+
+// close has a prober give up what it holds.
+func (s *scheduler) close(c *check) {
+	closer, ok := c.prober.(Closer)
+	if !ok {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.panicked(c.id, p)
+		}
+	}()
+	closer.Close()
 }
 
 // takeBeat makes a beat when one is due.
@@ -239,16 +322,37 @@ func (s *scheduler) set(m *checkv1.SetChecks, parse func(*checkv1.Check) (*check
 		fresh, keep = nil, nil
 	}
 	s.generation = m.GetGeneration()
-	s.core.set(time.Now(), keep, fresh)
+	for _, c := range fresh {
+		if _, ok := c.prober.(Watcher); ok {
+			var ctx context.Context
+			ctx, c.end = context.WithCancel(s.ctx)
+			c.retries = 0
+			go s.watch(ctx, c)
+		}
+	}
+	s.end(s.core.set(time.Now(), keep, fresh))
 	s.applied = append(s.applied, applied)
 	s.announce()
 	nudge(s.kick)
 }
 
+// end ends checks that are no longer in the set; what a probe still holds is given up
+// when it returns.
+func (s *scheduler) end(checks []*check) {
+	for _, c := range checks {
+		switch {
+		case c.end != nil:
+			c.end()
+		case !c.busy:
+			go s.close(c)
+		}
+	}
+}
+
 // stop ends all checks for good, and returns when no probe runs any more.
 func (s *scheduler) stop(ctx context.Context) error {
 	s.mu.Lock()
-	s.core.set(time.Now(), nil, nil)
+	s.end(s.core.set(time.Now(), nil, nil))
 	s.abort()
 	if s.idle == nil {
 		s.idle = make(chan struct{})

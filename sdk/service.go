@@ -121,11 +121,17 @@ func (s *pluginService) Configure(ctx context.Context, r *pluginv1.ConfigureRequ
 		Name: r.GetName(), Parameters: r.GetParametersJson(), RuntimeDir: r.GetRuntimeDir(),
 		BeatInterval: beat, Logger: s.logger,
 	}
-	if s.plugin.Forwarder == nil && s.plugin.Failover == nil && hasParameters(r.GetParametersJson()) {
+	configurers := s.configurers()
+	if s.plugin.Forwarder == nil && s.plugin.Failover == nil && len(configurers) == 0 && hasParameters(r.GetParametersJson()) {
 		return nil, status.Errorf(codes.InvalidArgument, "plugin %s takes no parameters: leave them out", s.plugin.Name)
 	}
 	if s.checks != nil {
 		s.checks.scheduler.setBeat(beat)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(configurers)) {
+		if err := configurers[kind].Configure(ctx, settings); err != nil {
+			return nil, configureStatus(kind, err)
+		}
 	}
 	if s.plugin.Forwarder != nil {
 		if err := s.plugin.Forwarder.Configure(ctx, settings); err != nil {
@@ -138,6 +144,17 @@ func (s *pluginService) Configure(ctx context.Context, r *pluginv1.ConfigureRequ
 		}
 	}
 	return &pluginv1.ConfigureResponse{}, nil
+}
+
+// configurers are the checkers that take settings of the process.
+func (s *pluginService) configurers() map[string]Configurer {
+	out := map[string]Configurer{}
+	for kind, c := range s.plugin.Checkers {
+		if configurer, ok := c.(Configurer); ok {
+			out[kind] = configurer
+		}
+	}
+	return out
 }
 
 // configureStatus keeps the code of an error that has one. Without one, a

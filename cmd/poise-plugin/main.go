@@ -22,8 +22,12 @@ type applet struct {
 }
 
 var applets = []applet{
-	{"checkers", "checks of real servers: tcp", func() sdk.Plugin {
-		return sdk.Plugin{Checkers: map[string]sdk.Checker{tcp.Type: tcp.New()}}
+	{"checkers", "checks of real servers", func() sdk.Plugin {
+		return sdk.Plugin{Checkers: checkers()}
+	}},
+	{"checkers-net", "checks of real servers that need a capability: ping, firewall marks", func() sdk.Plugin {
+		all := checkers()
+		return sdk.Plugin{Checkers: all}
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
@@ -34,6 +38,13 @@ var applets = []applet{
 	{"null", "forwarder without a data plane, for trials", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: null.New(), ForwarderType: null.Type}
 	}},
+}
+
+// checkers are the checks that need no capability.
+func checkers() map[string]sdk.Checker {
+	return map[string]sdk.Checker{
+		tcp.Type: tcp.New(),
+	}
 }
 
 func main() {

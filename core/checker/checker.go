@@ -31,6 +31,7 @@ type Stats struct {
 type Checker struct {
 	logger   hclog.Logger
 	checks   func() model.CheckSet
+	mine     func(*model.Check) bool
 	verdicts func(map[model.CheckID]model.Verdict)
 	changed  chan struct{}
 
@@ -40,8 +41,8 @@ type Checker struct {
 
 // New makes the facade. checks gives the set that should be probed now, with what is
 // known of each check; verdicts takes what the process says, and must not block.
-func New(logger hclog.Logger, checks func() model.CheckSet, verdicts func(map[model.CheckID]model.Verdict)) *Checker {
-	return &Checker{logger: logger, checks: checks, verdicts: verdicts, changed: make(chan struct{}, 1)}
+func New(logger hclog.Logger, checks func() model.CheckSet, mine func(*model.Check) bool, verdicts func(map[model.CheckID]model.Verdict)) *Checker {
+	return &Checker{logger: logger, checks: checks, mine: mine, verdicts: verdicts, changed: make(chan struct{}, 1)}
 }
 
 // Changed says that the set of checks is a new one. It does not block.
@@ -79,9 +80,10 @@ func (c *Checker) Run(ctx context.Context, s Session) error {
 			types[k.GetType()] = true
 		}
 	}
+	mine := func(check *model.Check) bool { return types[check.Type] && c.mine(check) }
 	for {
 		set := c.checks()
-		if err := stream.Send(&checkv1.RunRequest{Message: &checkv1.RunRequest_SetChecks{SetChecks: encodeSet(set, types)}}); err != nil {
+		if err := stream.Send(&checkv1.RunRequest{Message: &checkv1.RunRequest_SetChecks{SetChecks: encodeSet(set, mine)}}); err != nil {
 			return fmt.Errorf("send %d checks: %w", len(set.Checks), firstError(received, err))
 		}
 		select {
@@ -131,7 +133,8 @@ func (c *Checker) takeVerdicts(in *checkv1.Verdicts) {
 			continue
 		}
 		verdicts[model.CheckID(v.GetCheckId())] = model.Verdict{
-			State: state, Reason: v.GetReason(), Since: v.GetDecidedAt().AsTime(), Weight: v.GetWeight(),
+			State: state, Reason: v.GetReason(), Since: v.GetDecidedAt().AsTime(),
+			Weight: decodeWeight(v.GetWeightMode(), v.GetWeight()), Admin: decodeAdmin(v.GetAdmin()),
 		}
 	}
 	if len(verdicts) > 0 {

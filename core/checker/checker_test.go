@@ -101,7 +101,7 @@ func start(t *testing.T, w *world) (*Checker, *fakePlugin, session, <-chan error
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	c := New(hclog.NewNullLogger(), w.checks, func(v map[model.CheckID]model.Verdict) { w.verdicts <- v })
+	c := New(hclog.NewNullLogger(), w.checks, func(c *model.Check) bool { return c.Target.FWMark == 0 }, func(v map[model.CheckID]model.Verdict) { w.verdicts <- v })
 	s := session{conn: conn, beats: make(chan uint64, 10)}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -122,16 +122,19 @@ func receive[T any](t *testing.T, c <-chan T) T {
 }
 
 func TestSendsTheTypesOfTheProcessOnly(t *testing.T) {
+	marked := check("tcp", 81)
+	marked.Target.FWMark = 3
 	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10), set: model.CheckSet{Generation: 1, Checks: []model.DesiredCheck{
-		{ID: "a", Check: check("tcp", 80), Known: model.Down}, {ID: "b", Check: check("http", 80)},
+		{ID: "a", Check: check("tcp", 80), Known: model.Verdict{State: model.Down, Weight: model.Weight{Mode: model.SetWeight, Value: 8}, Admin: model.Drain}}, {ID: "b", Check: check("http", 80)}, {ID: "c", Check: marked},
 	}}}
 	c, f, _, _ := start(t, w)
 	set := receive(t, f.sets)
 	if len(set.GetChecks()) != 1 || set.GetChecks()[0].GetId() != "a" {
-		t.Fatalf("sent %v, want the tcp check alone", set.GetChecks())
+		t.Fatalf("sent %v, want the tcp check of this process alone", set.GetChecks())
 	}
 	got := set.GetChecks()[0]
-	if got.GetKnown() != checkv1.VerdictState_VERDICT_STATE_DOWN || got.GetSchedule().GetRetries() != 3 ||
+	if got.GetKnown() != checkv1.VerdictState_VERDICT_STATE_DOWN || got.GetKnownWeight() != 8 ||
+		got.GetKnownWeightMode() != checkv1.WeightMode_WEIGHT_MODE_SET || got.GetKnownAdmin() != checkv1.Admin_ADMIN_DRAIN || got.GetSchedule().GetRetries() != 3 ||
 		got.GetSchedule().GetInterval().AsDuration() != 6*time.Second || got.GetTarget().GetAddress() != "192.0.2.1" || got.GetTarget().GetPort() != 80 {
 		t.Errorf("sent %v, want the check as it is configured and known to be down", got)
 	}
@@ -149,10 +152,12 @@ func TestTakesVerdictsAndBeats(t *testing.T) {
 	c, f, s, done := start(t, w)
 	at := time.Now().UTC()
 	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Verdicts{Verdicts: &checkv1.Verdicts{Verdicts: []*checkv1.Verdict{
-		{CheckId: "a", State: checkv1.VerdictState_VERDICT_STATE_DOWN, Reason: "connection refused", DecidedAt: timestamppb.New(at)},
+		{CheckId: "a", State: checkv1.VerdictState_VERDICT_STATE_DOWN, Reason: "connection refused", DecidedAt: timestamppb.New(at),
+			Weight: 50, WeightMode: checkv1.WeightMode_WEIGHT_MODE_SCALE, Admin: checkv1.Admin_ADMIN_MAINTENANCE},
 		{CheckId: "b"}, // without a state: nothing to learn from it
 	}}}}
-	want := map[model.CheckID]model.Verdict{"a": {State: model.Down, Reason: "connection refused", Since: at}}
+	want := map[model.CheckID]model.Verdict{"a": {State: model.Down, Reason: "connection refused", Since: at,
+		Weight: model.Weight{Mode: model.ScaleWeight, Value: 50}, Admin: model.Maintenance}}
 	if got := receive(t, w.verdicts); !maps.Equal(got, want) {
 		t.Errorf("took %v, want %v", got, want)
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 // encodeSet leaves out the types the process does not serve.
-func encodeSet(set model.CheckSet, types map[string]bool) *checkv1.SetChecks {
+func encodeSet(set model.CheckSet, mine func(*model.Check) bool) *checkv1.SetChecks {
 	out := &checkv1.SetChecks{Generation: set.Generation, Checks: make([]*checkv1.Check, 0, len(set.Checks))}
 	for _, d := range set.Checks {
-		if types[d.Check.Type] {
+		if mine(&d.Check) {
 			out.Checks = append(out.Checks, encodeCheck(d))
 		}
 	}
@@ -28,7 +28,8 @@ func encodeCheck(d model.DesiredCheck) *checkv1.Check {
 			Interval: durationpb.New(s.Interval), Timeout: durationpb.New(s.Timeout), Retries: s.Retries,
 			RetryDelay: durationpb.New(s.RetryDelay), Warmup: durationpb.New(s.Warmup),
 		},
-		Known: encodeState(d.Known),
+		Known: encodeState(d.Known.State), KnownWeight: d.Known.Weight.Value,
+		KnownWeightMode: weightModes[d.Known.Weight.Mode], KnownAdmin: admins[d.Known.Admin],
 	}
 	if d.Check.Parameters != "" {
 		out.ParametersJson = []byte(d.Check.Parameters)
@@ -72,4 +73,37 @@ func decodeState(s checkv1.VerdictState) (model.State, bool) {
 		return model.Unknown, true
 	}
 	return model.Unknown, false
+}
+
+var weightModes = [...]checkv1.WeightMode{
+	model.AddWeight: checkv1.WeightMode_WEIGHT_MODE_ADD, model.SetWeight: checkv1.WeightMode_WEIGHT_MODE_SET,
+	model.ScaleWeight: checkv1.WeightMode_WEIGHT_MODE_SCALE,
+}
+
+var admins = [...]checkv1.Admin{
+	model.Ready: checkv1.Admin_ADMIN_READY, model.Drain: checkv1.Admin_ADMIN_DRAIN,
+	model.Maintenance: checkv1.Admin_ADMIN_MAINTENANCE,
+}
+
+// decodeWeight takes a mode that it does not know for none: the check changes nothing.
+func decodeWeight(mode checkv1.WeightMode, value int64) model.Weight {
+	switch mode {
+	case checkv1.WeightMode_WEIGHT_MODE_UNSPECIFIED, checkv1.WeightMode_WEIGHT_MODE_ADD:
+		return model.Weight{Value: value}
+	case checkv1.WeightMode_WEIGHT_MODE_SET:
+		return model.Weight{Mode: model.SetWeight, Value: value}
+	case checkv1.WeightMode_WEIGHT_MODE_SCALE:
+		return model.Weight{Mode: model.ScaleWeight, Value: value}
+	}
+	return model.Weight{}
+}
+
+func decodeAdmin(a checkv1.Admin) model.Admin {
+	switch a {
+	case checkv1.Admin_ADMIN_DRAIN:
+		return model.Drain
+	case checkv1.Admin_ADMIN_MAINTENANCE:
+		return model.Maintenance
+	}
+	return model.Ready
 }

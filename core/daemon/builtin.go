@@ -12,12 +12,17 @@ import (
 type process struct {
 	name         string
 	capabilities []string
+	// user it runs as; empty: the default.
+	user string
 	// survives: lives on for the grace time when the daemon is gone.
 	survives bool
 }
 
 var builtin = []process{
-	{name: "checkers"},
+	{name: checkersProcess},
+	{name: privilegedProcess, capabilities: []string{"NET_ADMIN", "NET_RAW"}},
+	{name: scriptProcess, user: "root", capabilities: []string{"SETUID", "SETGID", "KILL"}},
+	{name: bfdProcess},
 	{name: "ipvs", capabilities: []string{"NET_ADMIN"}},
 	{name: "vrrp", capabilities: []string{"NET_ADMIN", "NET_RAW"}, survives: true},
 	{name: "null"},
@@ -25,7 +30,12 @@ var builtin = []process{
 
 const (
 	checkersProcess = "checkers"
-	failoverProcess = "vrrp"
+	// privilegedProcess has the same checks as checkers, for those that mark their packets,
+	// and the ones that always need a capability.
+	privilegedProcess = "checkers-net"
+	scriptProcess     = "script"
+	bfdProcess        = "bfd"
+	failoverProcess   = "vrrp"
 	// beatInterval and beatTimeout: a process that stops is noticed within 5 s.
 	beatInterval = time.Second
 	beatTimeout  = 4 * time.Second
@@ -42,10 +52,11 @@ func builtinProcess(name string) process {
 // leftovers says that the table may hold what an earlier configuration made.
 func needed(c *model.Config, leftovers bool) []process {
 	var out []process
+	checks := checkProcesses(c)
 	for _, p := range builtin {
 		switch p.name {
-		case checkersProcess:
-			if hasChecks(c) {
+		case checkersProcess, privilegedProcess, scriptProcess, bfdProcess:
+			if checks[p.name] {
 				out = append(out, p)
 			}
 		case failoverProcess:
@@ -66,15 +77,38 @@ func needed(c *model.Config, leftovers bool) []process {
 	return out
 }
 
-func hasChecks(c *model.Config) bool {
+func isBuiltin(name string) bool {
+	return slices.ContainsFunc(builtin, func(p process) bool { return p.name == name })
+}
+
+// builtinChecks are poise's own types of checks with the process that probes them.
+var builtinChecks = map[string]string{
+	"tcp": checkersProcess, "http": checkersProcess, "ssl": checkersProcess, "smtp": checkersProcess,
+	"dns": checkersProcess, "udp": checkersProcess, "grpc": checkersProcess, "agent": checkersProcess,
+	"ping": privilegedProcess, "misc": scriptProcess, "file": scriptProcess, "bfd": bfdProcess,
+}
+
+// processOf names the process that probes a check; empty for a type that is not poise's
+// own.
+func processOf(c *model.Check) string {
+	name := builtinChecks[c.Type]
+	if name == checkersProcess && c.Target.FWMark != 0 {
+		return privilegedProcess
+	}
+	return name
+}
+
+// checkProcesses are the names of the processes that the checks of a configuration need.
+func checkProcesses(c *model.Config) map[string]bool {
+	out := map[string]bool{}
 	for _, v := range c.VirtualServers {
 		for _, r := range v.RealServers {
-			if len(r.Checks) > 0 {
-				return true
+			for i := range r.Checks {
+				out[processOf(&r.Checks[i])] = true
 			}
 		}
 	}
-	return false
+	return out
 }
 
 // failoverBeat is how often a failover process has to beat, and when it is taken for

@@ -40,8 +40,12 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 		RuntimeDir:   filepath.Join(o.RuntimeDir, "plugins", p.name),
 		BeatInterval: interval, BeatTimeout: timeout, Survives: p.survives,
 	}
+	s.PlainText = set.PlainText
 	if set.Capabilities != nil {
 		s.Capabilities = set.Capabilities
+	}
+	if s.User == "" {
+		s.User = p.user
 	}
 	if set.Path == "" {
 		path, err := executable()
@@ -76,7 +80,10 @@ func (d *Daemon) session(c *model.Config, name string) pluginhost.SessionFunc {
 	case c.Forwarder:
 		return func(ctx context.Context, s pluginhost.Session) error { return d.forwarder.Run(ctx, s) }
 	}
-	facade := checker.New(d.logger.Named(name), d.engine.CheckSet, d.engine.Verdicts)
+	facade := checker.New(d.logger.Named(name), d.engine.CheckSet, func(check *model.Check) bool {
+		p := processOf(check)
+		return p == name || p == "" && !isBuiltin(name)
+	}, d.engine.Verdicts)
 	d.mu.Lock()
 	d.checkers[name] = facade
 	d.mu.Unlock()

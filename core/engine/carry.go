@@ -77,20 +77,20 @@ func byAddress(s *model.ServiceStatus) map[netip.AddrPort]*model.RealServerStatu
 // known is what is known of a check: what it said, or else what was carried over for
 // all its real servers alike. Where they differ nothing is known, so that its first
 // probe decides.
-func (c *core) known(id model.CheckID) model.State {
-	if held := c.verdicts[id].Held.State; held != model.Unknown {
+func (c *core) known(id model.CheckID) model.Verdict {
+	if held := c.verdicts[id].Held; held.State != model.Unknown {
 		return held
 	}
-	state := model.Unknown
+	var out model.Verdict
 	for i, u := range c.users[id] {
 		s := &c.servers[u.server]
-		carried := s.memory.Carried[s.plan.RealServers[u.real].Config.Addr].State
-		if i > 0 && carried != state {
-			return model.Unknown
+		carried := s.memory.Carried[s.plan.RealServers[u.real].Config.Addr]
+		if i > 0 && carried.State != out.State {
+			return model.Verdict{}
 		}
-		state = carried
+		out.State = carried.State
 	}
-	return state
+	return out
 }
 
 // adoption is what was found in the table at start.
@@ -161,7 +161,7 @@ func (c *core) adoptRealServer(v *model.VirtualServer, r *model.RealServer, foun
 	key := model.RealServerKey{Service: v.Key, Addr: r.Addr}
 	override := c.overrides[key]
 	switch {
-	case found != nil && found.Weight == 0 && r.InhibitOnFailure && plan.Weight(r.Weight, override, 0) > 0:
+	case found != nil && found.Weight == 0 && r.InhibitOnFailure && plan.Weight(plan.Base(r.Weight, override), override.Admin, 0) > 0:
 		return model.Verdict{State: model.Down, Reason: adoptedInhibit, Since: now}
 	case found != nil:
 		return model.Verdict{State: model.Up, Reason: adoptedUp, Since: now}

@@ -105,7 +105,7 @@ func TestEnginePublishes(t *testing.T) {
 	if r.checks != 1 || len(r.groups) != 1 || r.groups[0].GraceTime != 3*time.Second {
 		t.Fatalf("checks %d, groups %+v", r.checks, r.groups)
 	}
-	if s := r.engine.CheckSet(); s.Generation != 1 || len(s.Checks) != 2 || s.Checks[0].Known != model.Unknown {
+	if s := r.engine.CheckSet(); s.Generation != 1 || len(s.Checks) != 2 || s.Checks[0].Known.State != model.Unknown {
 		t.Fatalf("checks are %+v", s)
 	}
 
@@ -116,7 +116,7 @@ func TestEnginePublishes(t *testing.T) {
 	r.await("sync as master", func(s model.ForwardSet) bool { return s.Sync.Role == model.SyncMaster })
 
 	for _, c := range r.engine.CheckSet().Checks {
-		if want := map[bool]model.State{true: model.Down, false: model.Unknown}[c.ID == check.ID()]; c.Known != want {
+		if want := map[bool]model.State{true: model.Down, false: model.Unknown}[c.ID == check.ID()]; c.Known.State != want {
 			t.Errorf("%s is known as %v, want %v", c.Check, c.Known, want)
 		}
 	}
@@ -181,7 +181,7 @@ func TestAdoptKnowsWhatIsNew(t *testing.T) {
 		if c.Check == v.RealServers[0].Checks[0] {
 			want = model.Down
 		}
-		if c.Known != want {
+		if c.Known.State != want {
 			t.Errorf("%s is known as %v, want %v", c.Check, c.Known, want)
 		}
 	}

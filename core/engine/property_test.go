@@ -81,7 +81,8 @@ func drawVerdict(t *rapid.T) model.Verdict {
 	return model.Verdict{
 		State:  rapid.SampledFrom([]model.State{model.Up, model.Down, model.Unknown}).Draw(t, "state"),
 		Reason: "said so", Since: start.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, "since")) * time.Second),
-		Weight: rapid.Int64Range(-2, 2).Draw(t, "verdict's weight"),
+		Weight: model.Weight{Mode: model.WeightMode(rapid.Uint8Range(0, 2).Draw(t, "mode")), Value: rapid.Int64Range(-2, 2).Draw(t, "verdict's weight")},
+		Admin:  model.Admin(rapid.Uint8Range(0, 2).Draw(t, "admin")),
 	}
 }
 

@@ -159,7 +159,7 @@ func (s *stage) happens(t *testing.T, line int, words, block []string) bool {
 	case "up", "down", "unknown", "weight":
 		v := model.Verdict{State: map[string]model.State{"up": model.Up, "down": model.Down, "weight": model.Up}[words[0]], Reason: reason, Since: s.now}
 		if words[0] == "weight" {
-			v.Weight, v.Reason = number(t, words[2]), ""
+			v.Weight, v.Reason = model.Weight{Value: number(t, words[2])}, ""
 		}
 		in = func(c *core, _ time.Time) { c.takeVerdicts(s.verdicts(words[1], v)) }
 	case "role":
@@ -233,7 +233,7 @@ func (s *stage) show(t *testing.T, line int, what string) []string {
 		}
 		s.shown.checks = set.Generation
 		for _, c := range set.Checks {
-			out = append(out, fmt.Sprintf("%s retries=%d %s", c.Check, c.Check.Schedule.Retries, c.Known))
+			out = append(out, fmt.Sprintf("%s retries=%d %s", c.Check, c.Check.Schedule.Retries, c.Known.State))
 		}
 		slices.Sort(out)
 		return out

@@ -67,6 +67,9 @@ type Plugin struct {
 	Capabilities []string
 	// Parameters as canonical JSON; empty: none.
 	Parameters string
+	// PlainText: no TLS on the plugin's socket, for one that cannot do go-plugin's
+	// AutoMTLS. The directory of the socket is the plugin's and the daemon's alone.
+	PlainText bool
 }
 
 // ConnectionSync is the kernel's IPVS sync daemon, following a group's role

@@ -24,6 +24,9 @@ func (c Check) ID() CheckID {
 	b = binary.BigEndian.AppendUint32(b, s.Retries)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.RetryDelay))
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Warmup))
+	if c.OnUnknown != KeepVerdict {
+		b = append(b, byte(c.OnUnknown))
+	}
 	sum := sha256.Sum256(b)
 	return CheckID(hex.EncodeToString(sum[:8]))
 }

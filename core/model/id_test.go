@@ -62,7 +62,7 @@ func TestCheckIDCountsEveryField(t *testing.T) {
 			v.SetInt(old + 7)
 			note(t, seen, *changed, path)
 			v.SetInt(old)
-		case reflect.Uint32:
+		case reflect.Uint8, reflect.Uint32:
 			old := v.Uint()
 			v.SetUint(old + 7)
 			note(t, seen, *changed, path)
@@ -73,7 +73,7 @@ func TestCheckIDCountsEveryField(t *testing.T) {
 	}
 	changed := base
 	visit("Check", reflect.ValueOf(&changed).Elem(), &changed)
-	if len(seen) != 1+2+4+4+2+5 {
+	if len(seen) != 1+2+4+4+2+5+1 {
 		t.Errorf("%d different ids, want one for each change", len(seen))
 	}
 }

@@ -143,7 +143,23 @@ type Check struct {
 	// Parameters of the type as canonical JSON (keys sorted); empty: none.
 	Parameters string
 	Schedule   Schedule
+	// OnUnknown says what to make of probes that could not be made, for a reason that is
+	// this machine's.
+	OnUnknown OnUnknown
 }
+
+// OnUnknown is what a check that says unknown counts as.
+type OnUnknown uint8
+
+// Policies of OnUnknown. KeepVerdict: what the check said before goes on.
+const (
+	KeepVerdict OnUnknown = iota
+	CountDown
+	CountUp
+)
+
+// String gives the word of the configuration: "keep", "down", "up".
+func (o OnUnknown) String() string { return [...]string{"keep", "down", "up"}[o] }
 
 // Target is what is probed, and from where.
 type Target struct {

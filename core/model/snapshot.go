@@ -36,7 +36,10 @@ type RealServerStatus struct {
 	InTable  bool
 	Weight   uint32
 	Override Override
-	Checks   []CheckStatus
+	// Admin is what is in force: the operator's wish, or what the real server asks for
+	// itself if that is stronger.
+	Admin  Admin
+	Checks []CheckStatus
 }
 
 // CheckStatus is a check with its verdict.

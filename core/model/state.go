@@ -28,8 +28,42 @@ type Verdict struct {
 	Reason string
 	// Since is when the state was decided.
 	Since time.Time
-	// Weight is added to the real server's (keepalived: misc_dynamic).
-	Weight int64
+	// Weight is what the check does to the real server's weight.
+	Weight Weight
+	// Admin is what the real server asks for itself, through a check that lets it speak;
+	// Ready: nothing special.
+	Admin Admin
+}
+
+// WeightMode says how a Weight is meant.
+type WeightMode uint8
+
+// Modes of a weight. AddWeight is added to the real server's weight, SetWeight stands
+// in its place, ScaleWeight is a percentage of it.
+const (
+	AddWeight WeightMode = iota
+	SetWeight
+	ScaleWeight
+)
+
+// Weight is what a check does to a real server's weight; the zero value: nothing. With
+// several checks each adds its difference from the real server's weight.
+type Weight struct {
+	Mode  WeightMode
+	Value int64
+}
+
+// String gives "+3", "-1", "=8", "50%", and "" for nothing.
+func (w Weight) String() string {
+	switch {
+	case w.Mode == SetWeight:
+		return fmt.Sprintf("=%d", w.Value)
+	case w.Mode == ScaleWeight:
+		return fmt.Sprintf("%d%%", w.Value)
+	case w.Value == 0:
+		return ""
+	}
+	return fmt.Sprintf("%+d", w.Value)
 }
 
 // RealServerKey identifies a real server of a virtual server. It is comparable.
@@ -135,8 +169,8 @@ type CheckSet struct {
 type DesiredCheck struct {
 	ID    CheckID
 	Check Check
-	// Known is the verdict held from before; Unknown: none.
-	Known State
+	// Known is the verdict held from before, its state Unknown if there is none.
+	Known Verdict
 }
 
 // GroupSet is the whole set of failover groups that should run.

@@ -34,6 +34,13 @@ func real(n int, w uint32, ports ...uint16) model.RealServer {
 func inhibit(r model.RealServer) model.RealServer { r.InhibitOnFailure = true; return r }
 func alpha(r model.RealServer) model.RealServer   { r.Alpha = true; return r }
 
+func policy(p model.OnUnknown, r model.RealServer) model.RealServer {
+	for i := range r.Checks {
+		r.Checks[i].OnUnknown = p
+	}
+	return r
+}
+
 func server(list ...model.RealServer) model.VirtualServer {
 	return model.VirtualServer{Key: key, Scheduler: "rr", Quorum: 1, RealServers: list}
 }
@@ -72,7 +79,15 @@ func TestDecide(t *testing.T) {
 	ten := uint32(10)
 	carriedDown := map[netip.AddrPort]model.Verdict{addr(1): {State: model.Down, Reason: "before"}}
 	carriedUp := map[netip.AddrPort]model.Verdict{addr(1): {State: model.Up}}
-	weighs := func(n int64) Known { return Known{}.Fold(model.Verdict{State: model.Up, Weight: n}) }
+	does := func(w model.Weight, a model.Admin) Known {
+		return Known{}.Fold(model.Verdict{State: model.Up, Weight: w, Admin: a})
+	}
+	sets := func(n int64) Known { return does(model.Weight{Mode: model.SetWeight, Value: n}, model.Ready) }
+	scales := func(n int64) Known { return does(model.Weight{Mode: model.ScaleWeight, Value: n}, model.Ready) }
+	asks := func(a model.Admin) Known { return does(model.Weight{}, a) }
+	weighs := func(n int64) Known {
+		return Known{}.Fold(model.Verdict{State: model.Up, Weight: model.Weight{Value: n}})
+	}
 	for _, c := range []struct {
 		name      string
 		server    model.VirtualServer
@@ -119,6 +134,21 @@ func TestDecide(t *testing.T) {
 		{"verdicts take all weight: in the table, no quorum", server(real(1, 5, 80)), map[check]Known{{1, 80}: weighs(-9)}, nil, Memory{}, "1=0", false, "up"},
 		{"verdict's weight on the operator's", server(real(1, 5, 80)), map[check]Known{{1, 80}: weighs(3)}, map[int]model.Override{1: {Weight: &ten}}, Memory{}, "1=13", true, "up"},
 
+		{"a verdict sets the weight", server(real(1, 5, 80)), map[check]Known{{1, 80}: sets(8)}, nil, Memory{}, "1=8", true, "up"},
+		{"two verdicts set it: their differences add up", server(real(1, 5, 80, 81)), map[check]Known{{1, 80}: sets(8), {1, 81}: sets(18)}, nil, Memory{}, "1=21", true, "up"},
+		{"a verdict sets it to 0: in the table", server(real(1, 5, 80)), map[check]Known{{1, 80}: sets(0)}, nil, Memory{}, "1=0", false, "up"},
+		{"a set weight stands for the operator's", server(real(1, 5, 80)), map[check]Known{{1, 80}: sets(8)}, map[int]model.Override{1: {Weight: &ten}}, Memory{}, "1=8", true, "up"},
+		{"a percentage, rounded up", server(real(1, 5, 80)), map[check]Known{{1, 80}: scales(30)}, nil, Memory{}, "1=2", true, "up"},
+		{"a percentage of the operator's weight", server(real(1, 5, 80)), map[check]Known{{1, 80}: scales(150)}, map[int]model.Override{1: {Weight: &ten}}, Memory{}, "1=15", true, "up"},
+		{"the real server asks for a drain", server(real(1, 5, 80), real(2, 6)), map[check]Known{{1, 80}: asks(model.Drain)}, nil, Memory{}, "1=0 2=6", true, "up up"},
+		{"the real server asks for maintenance", server(real(1, 5, 80), real(2, 6)), map[check]Known{{1, 80}: asks(model.Maintenance)}, nil, Memory{}, "2=6", true, "up up"},
+		{"the stronger of two wishes", server(real(1, 5, 80), real(2, 6)), map[check]Known{{1, 80}: asks(model.Drain)}, map[int]model.Override{1: {Admin: model.Maintenance}}, Memory{}, "2=6", true, "up up"},
+		{"a real server's drain stays beside a sorry server", withSorry(server(real(1, 1, 80)), false), map[check]Known{{1, 80}: asks(model.Drain)}, nil, Memory{QuorumUp: true}, "1=0 99=1", false, "up"},
+		{"unknown that counts as down", server(policy(model.CountDown, real(1, 5, 80)), real(2, 6)), map[check]Known{{1, 80}: up.Fold(unknown.Said)}, nil, Memory{}, "2=6", true, "down up"},
+		{"unknown that counts as up", server(policy(model.CountUp, real(1, 5, 80))), map[check]Known{{1, 80}: down.Fold(unknown.Said)}, nil, Memory{}, "1=5", true, "up"},
+		{"no verdict yet counts as what it is", server(alpha(policy(model.CountUp, real(1, 5, 80)))), nil, nil, Memory{}, "", false, "unknown"},
+		{"back from unknown", server(policy(model.CountDown, real(1, 5, 80))), map[check]Known{{1, 80}: up.Fold(unknown.Said).Fold(up.Said)}, nil, Memory{}, "1=5", true, "up"},
+
 		{"quorum lost, no sorry server: nothing changes", withQuorum(server(real(1, 1, 80), real(2, 1)), 2, 0), map[check]Known{{1, 80}: down}, nil, Memory{QuorumUp: true}, "2=1", false, "down up"},
 		{"quorum lost: sorry in the place of who is up", withSorry(withQuorum(server(real(1, 1, 80), real(2, 1)), 2, 0), false), map[check]Known{{1, 80}: down}, nil, Memory{QuorumUp: true}, "99=1", false, "down up"},
 		{"quorum lost: inhibited stay", withSorry(server(inhibit(real(1, 1, 80))), false), map[check]Known{{1, 80}: down}, nil, Memory{QuorumUp: true}, "1=0 99=1", false, "down"},
@@ -137,7 +167,15 @@ func TestDecide(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			in := Input{Verdicts: map[model.CheckID]Known{}, Overrides: map[model.RealServerKey]model.Override{}, Now: now}
 			for k, v := range c.verdicts {
-				in.Verdicts[k.id()] = v
+				id := k.id()
+				for _, r := range c.server.RealServers {
+					for _, configured := range r.Checks {
+						if configured.Target.Addr == netip.AddrPortFrom(addr(k.n).Addr(), k.port) {
+							id = configured.ID() // with its policy
+						}
+					}
+				}
+				in.Verdicts[id] = v
 			}
 			for n, o := range c.overrides {
 				in.Overrides[model.RealServerKey{Service: key, Addr: addr(n)}] = o
@@ -276,7 +314,7 @@ func TestWeight(t *testing.T) {
 		{0, model.Override{}, 1<<63 - 1, MaxWeight},
 		{MaxWeight, model.Override{}, -1 << 63, 0},
 	} {
-		if got := Weight(c.configured, c.override, c.verdicts); got != c.want {
+		if got := Weight(Base(c.configured, c.override), c.override.Admin, c.verdicts); got != c.want {
 			t.Errorf("Weight(%d, %v, %d) = %d, want %d", c.configured, c.override, c.verdicts, got, c.want)
 		}
 	}
@@ -288,7 +326,9 @@ func TestWeightIsInRange(t *testing.T) {
 		p := Prepare(&v)
 		in := Input{Now: now, Verdicts: map[model.CheckID]Known{}}
 		for _, id := range p.RealServers[0].Checks {
-			in.Verdicts[id] = Known{}.Fold(model.Verdict{State: model.Up, Weight: rapid.Int64().Draw(t, "verdict")})
+			in.Verdicts[id] = Known{}.Fold(model.Verdict{State: model.Up, Weight: model.Weight{
+				Mode: model.WeightMode(rapid.Uint8Range(0, 2).Draw(t, "mode")), Value: rapid.Int64().Draw(t, "verdict"),
+			}})
 		}
 		d, _ := p.Decide(in, Memory{})
 		if w := d.Status.RealServers[0].Weight; w > MaxWeight {
@@ -303,7 +343,7 @@ func TestChecksAreDeduplicated(t *testing.T) {
 	checks := Checks([]VirtualServer{Prepare(&a), Prepare(&b)})
 	seen := map[model.Check]bool{}
 	for i, c := range checks {
-		if c.ID != c.Check.ID() || c.Known != model.Unknown || seen[c.Check] {
+		if c.ID != c.Check.ID() || c.Known != (model.Verdict{}) || seen[c.Check] {
 			t.Errorf("check %+v", c)
 		}
 		if i > 0 && checks[i-1].ID >= c.ID {

@@ -74,13 +74,14 @@ func (v *VirtualServer) Decide(in Input, prev Memory) (Decision, Memory) {
 		s.Override = in.Overrides[model.RealServerKey{Service: v.Config.Key, Addr: r.Config.Addr}]
 		n := len(r.Checks)
 		s.Checks, checks = checks[:n:n], checks[n:]
-		verdict := fold(r, in.Verdicts, prev.Carried[r.Config.Addr], s.Checks)
-		s.State, s.Reason, s.Since = verdict.State, verdict.Reason, verdict.Since
-		gone := Removed(s.Override, in.Now)
+		base := Base(r.Config.Weight, s.Override)
+		verdict := fold(r, base, in.Verdicts, prev.Carried[r.Config.Addr], s.Checks)
+		s.State, s.Reason, s.Since, s.Admin = verdict.State, verdict.Reason, verdict.Since, max(s.Override.Admin, verdict.admin)
+		gone := Removed(s.Override, in.Now) || verdict.admin == model.Maintenance
 		switch {
 		case gone:
 		case alive(s):
-			s.InTable, s.Weight = true, Weight(r.Config.Weight, s.Override, verdict.Weight)
+			s.InTable, s.Weight = true, Weight(base, s.Admin, verdict.weight)
 			d.Weight += uint64(s.Weight)
 		case r.Config.InhibitOnFailure:
 			s.InTable = true
@@ -126,7 +127,7 @@ func quorum(up bool, weight uint64, quorum, hysteresis uint32) bool {
 func stepAside(list []model.RealServerStatus) {
 	for i := range list {
 		s := &list[i]
-		if s.InTable && alive(s) && s.Override.Admin != model.Drain {
+		if s.InTable && alive(s) && s.Admin != model.Drain {
 			s.InTable, s.Weight = false, 0
 		}
 	}

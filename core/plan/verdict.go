@@ -27,17 +27,41 @@ func (k Known) Fold(v model.Verdict) Known {
 // notProbed is the reason of a real server that has no verdict.
 const notProbed = "no probe has ended yet"
 
-// fold brings the verdicts of one real server together: the verdict of the check that
-// decides, with the weight of all. It fills in checks, which has room for each. carried
-// stands in for checks that have not been up or down yet; with the state Unknown it
-// does not.
-func fold(r *RealServer, verdicts map[model.CheckID]Known, carried model.Verdict, checks []model.CheckStatus) model.Verdict {
-	if len(r.Checks) == 0 {
-		return model.Verdict{State: model.Up, Reason: "it has no checks"}
+// said is what counts of a check: what it holds, or what its policy makes of probes that
+// could not be made.
+func (k Known) said(policy model.OnUnknown) model.Verdict {
+	if k.Said == (model.Verdict{}) || k.Said.State != model.Unknown || policy == model.KeepVerdict {
+		return k.Held
 	}
+	out := k.Said
+	out.State = model.Down
+	if policy == model.CountUp {
+		out.State = model.Up
+	}
+	out.Weight, out.Admin = k.Held.Weight, k.Held.Admin
+	return out
+}
+
+// folded is what the checks of one real server say together.
+type folded struct {
+	// Verdict is that of the check that decides.
+	model.Verdict
+	// weight is what all of them add.
+	weight int64
+	// admin is the strongest of what they ask for.
+	admin model.Admin
+}
+
+// fold brings the verdicts of one real server together. base is the weight that the
+// checks change. It fills in checks, which has room for each. carried stands in for
+// checks that have not been up or down yet; with the state Unknown it does not.
+func fold(r *RealServer, base uint32, verdicts map[model.CheckID]Known, carried model.Verdict, checks []model.CheckStatus) folded {
+	if len(r.Checks) == 0 {
+		return folded{Verdict: model.Verdict{State: model.Up, Reason: "it has no checks"}}
+	}
+	var out folded
 	var down, pending, up model.Verdict
 	isDown, isPending := false, false
-	weight := int64(0)
 	for i, id := range r.Checks {
 		known := verdicts[id]
 		if known.Held.State == model.Unknown && carried.State != model.Unknown {
@@ -47,17 +71,19 @@ func fold(r *RealServer, verdicts map[model.CheckID]Known, carried model.Verdict
 			}
 		}
 		checks[i] = model.CheckStatus{ID: id, Check: &r.Config.Checks[i], Verdict: known.Said}
-		weight = bound(weight + bound(known.Held.Weight))
-		switch known.Held.State {
+		counts := known.said(r.Config.Checks[i].OnUnknown)
+		out.weight = bound(out.weight + added(counts.Weight, base))
+		out.admin = max(out.admin, counts.Admin)
+		switch counts.State {
 		case model.Down:
 			// The first that went down decides: what fails later does not change the
 			// reason that operators see.
-			if !isDown || known.Held.Since.Before(down.Since) {
-				isDown, down = true, known.Held
+			if !isDown || counts.Since.Before(down.Since) {
+				isDown, down = true, counts
 			}
 		case model.Up:
-			if up.State == model.Unknown || !known.Held.Since.Before(up.Since) {
-				up = known.Held
+			if up.State == model.Unknown || !counts.Since.Before(up.Since) {
+				up = counts
 			}
 		default:
 			if !isPending {
@@ -65,16 +91,15 @@ func fold(r *RealServer, verdicts map[model.CheckID]Known, carried model.Verdict
 			}
 		}
 	}
-	decides := up
+	out.Verdict = up
 	switch {
 	case isDown:
-		decides = down
+		out.Verdict = down
 	case isPending:
-		decides = pending
-		if decides.Reason == "" {
-			decides.Reason = notProbed
+		out.Verdict = pending
+		if out.Reason == "" {
+			out.Reason = notProbed
 		}
 	}
-	decides.Weight = weight
-	return decides
+	return out
 }

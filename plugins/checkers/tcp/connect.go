@@ -3,15 +3,14 @@ package tcp
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/poise-lb/poise/sdk"
+	"github.com/poise-lb/poise/sdk/dial"
 )
 
 // connect makes a connection and gives it up. It uses the socket calls directly: a
@@ -23,7 +22,7 @@ func connect(ctx context.Context, t sdk.Target) error {
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
-		return localError{fmt.Errorf("socket: %w", err)}
+		return dial.Local(fmt.Errorf("socket: %w", err))
 	}
 	to, err := prepare(fd, family, t)
 	if err != nil {
@@ -46,33 +45,19 @@ func connect(ctx context.Context, t sdk.Target) error {
 func prepare(fd, family int, t sdk.Target) (unix.Sockaddr, error) {
 	// See the package's comment: no TIME_WAIT here, no connection there.
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-		return nil, localError{fmt.Errorf("socket: reset at close: %w", err)}
+		return nil, dial.Local(fmt.Errorf("socket: reset at close: %w", err))
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0); err != nil {
-		return nil, localError{fmt.Errorf("socket: late acknowledgement: %w", err)}
+		return nil, dial.Local(fmt.Errorf("socket: late acknowledgement: %w", err))
 	}
-	if t.Interface != "" {
-		if err := unix.BindToDevice(fd, t.Interface); err != nil {
-			return nil, localError{fmt.Errorf("bind to interface %s: %w", t.Interface, err)}
-		}
+	if err := dial.Prepare(fd, t); err != nil {
+		return nil, err
 	}
-	if t.FWMark != 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(t.FWMark)); err != nil {
-			return nil, localError{fmt.Errorf("set firewall mark %d (takes CAP_NET_ADMIN): %w", t.FWMark, err)}
-		}
-	}
-	zone, err := scope(t.Addr.Addr().Zone(), t.Interface)
+	zone, err := dial.Scope(t.Addr.Addr(), t.Interface)
 	if err != nil {
-		return nil, localError{err}
+		return nil, err
 	}
 	if source := t.Source; source.IsValid() || source.Port() != 0 {
-		if source.Port() == 0 {
-			// The port is chosen at connect, so that one source address can have as many
-			// probes to different targets as there are ports for each.
-			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-				return nil, localError{fmt.Errorf("bind to %s: leave the port open: %w", source.Addr(), err)}
-			}
-		}
 		var from unix.Sockaddr
 		if family == unix.AF_INET {
 			in := &unix.SockaddrInet4{Port: int(source.Port())}
@@ -91,7 +76,7 @@ func prepare(fd, family int, t sdk.Target) (unix.Sockaddr, error) {
 			from = in
 		}
 		if err := unix.Bind(fd, from); err != nil {
-			return nil, localError{fmt.Errorf("bind to %s: %w", sourceText(source.Addr().IsValid(), source.String(), source.Port()), err)}
+			return nil, dial.Local(fmt.Errorf("bind to %s: %w", sourceText(source.Addr().IsValid(), source.String(), source.Port()), err))
 		}
 	}
 	if family == unix.AF_INET {
@@ -105,25 +90,6 @@ func sourceText(hasAddress bool, source string, port uint16) string {
 		return source
 	}
 	return fmt.Sprintf("port %d", port)
-}
-
-// scope gives the index of a link-local address's interface: its zone, by name or
-// number, else the interface to probe through.
-func scope(zone, through string) (uint32, error) {
-	if zone == "" {
-		zone = through
-	}
-	if zone == "" {
-		return 0, nil
-	}
-	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-		return uint32(n), nil
-	}
-	i, err := net.InterfaceByName(zone)
-	if err != nil {
-		return 0, fmt.Errorf("interface %s: %w", zone, err)
-	}
-	return uint32(i.Index), nil
 }
 
 // wait waits for a connection to complete, and closes the socket.
@@ -144,7 +110,7 @@ func wait(ctx context.Context, fd int) error {
 	defer context.AfterFunc(ctx, func() { _ = file.SetDeadline(time.Unix(1, 0)) })()
 	raw, err := file.SyscallConn()
 	if err != nil {
-		return localError{fmt.Errorf("wait for the connection: %w", err)}
+		return dial.Local(fmt.Errorf("wait for the connection: %w", err))
 	}
 	var result error
 	err = raw.Write(func(fd uintptr) bool {
@@ -160,7 +126,7 @@ func wait(ctx context.Context, fd int) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return localError{fmt.Errorf("wait for the connection: %w", err)}
+		return dial.Local(fmt.Errorf("wait for the connection: %w", err))
 	}
 	if result != nil {
 		return fmt.Errorf("connect: %w", result)

@@ -89,6 +89,123 @@ func (VerdictState) EnumDescriptor() ([]byte, []int) {
 	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{0}
 }
 
+// WeightMode says how a weight is meant.
+type WeightMode int32
+
+const (
+	// Not set: the same as ADD.
+	WeightMode_WEIGHT_MODE_UNSPECIFIED WeightMode = 0
+	// It is added to the real server's weight (keepalived: FILE_CHECK weight); 0 changes
+	// nothing.
+	WeightMode_WEIGHT_MODE_ADD WeightMode = 1
+	// It stands in the place of the real server's weight; with several checks each adds
+	// its difference from it (keepalived: misc_dynamic).
+	WeightMode_WEIGHT_MODE_SET WeightMode = 2
+	// It is a percentage of the real server's weight, rounded up (HAProxy: agent-check).
+	WeightMode_WEIGHT_MODE_SCALE WeightMode = 3
+)
+
+// Enum value maps for WeightMode.
+var (
+	WeightMode_name = map[int32]string{
+		0: "WEIGHT_MODE_UNSPECIFIED",
+		1: "WEIGHT_MODE_ADD",
+		2: "WEIGHT_MODE_SET",
+		3: "WEIGHT_MODE_SCALE",
+	}
+	WeightMode_value = map[string]int32{
+		"WEIGHT_MODE_UNSPECIFIED": 0,
+		"WEIGHT_MODE_ADD":         1,
+		"WEIGHT_MODE_SET":         2,
+		"WEIGHT_MODE_SCALE":       3,
+	}
+)
+
+func (x WeightMode) Enum() *WeightMode {
+	p := new(WeightMode)
+	*p = x
+	return p
+}
+
+func (x WeightMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WeightMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_poise_check_v1_check_proto_enumTypes[1].Descriptor()
+}
+
+func (WeightMode) Type() protoreflect.EnumType {
+	return &file_poise_check_v1_check_proto_enumTypes[1]
+}
+
+func (x WeightMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WeightMode.Descriptor instead.
+func (WeightMode) EnumDescriptor() ([]byte, []int) {
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{1}
+}
+
+// Admin is what a real server asks for itself, through a check that lets it speak
+// (HAProxy: agent-check).
+type Admin int32
+
+const (
+	// Not set: the same as READY.
+	Admin_ADMIN_UNSPECIFIED Admin = 0
+	// Nothing special.
+	Admin_ADMIN_READY Admin = 1
+	// No new connections; those that are there go on.
+	Admin_ADMIN_DRAIN Admin = 2
+	// Out of the table.
+	Admin_ADMIN_MAINTENANCE Admin = 3
+)
+
+// Enum value maps for Admin.
+var (
+	Admin_name = map[int32]string{
+		0: "ADMIN_UNSPECIFIED",
+		1: "ADMIN_READY",
+		2: "ADMIN_DRAIN",
+		3: "ADMIN_MAINTENANCE",
+	}
+	Admin_value = map[string]int32{
+		"ADMIN_UNSPECIFIED": 0,
+		"ADMIN_READY":       1,
+		"ADMIN_DRAIN":       2,
+		"ADMIN_MAINTENANCE": 3,
+	}
+)
+
+func (x Admin) Enum() *Admin {
+	p := new(Admin)
+	*p = x
+	return p
+}
+
+func (x Admin) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Admin) Descriptor() protoreflect.EnumDescriptor {
+	return file_poise_check_v1_check_proto_enumTypes[2].Descriptor()
+}
+
+func (Admin) Type() protoreflect.EnumType {
+	return &file_poise_check_v1_check_proto_enumTypes[2]
+}
+
+func (x Admin) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Admin.Descriptor instead.
+func (Admin) EnumDescriptor() ([]byte, []int) {
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{2}
+}
+
 // RunRequest is what the daemon sends on Run.
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -231,7 +348,13 @@ type Check struct {
 	// Optional. The verdict that the daemon holds for it from an earlier process. Absent
 	// for a check that has no verdict yet: its first probe then decides at once, without
 	// retries (as keepalived 2.2 does); with a known verdict the retries apply.
-	Known         VerdictState `protobuf:"varint,6,opt,name=known,proto3,enum=poise.check.v1.VerdictState" json:"known,omitempty"`
+	Known VerdictState `protobuf:"varint,6,opt,name=known,proto3,enum=poise.check.v1.VerdictState" json:"known,omitempty"`
+	// Optional. What the known verdict does to the weight.
+	KnownWeight int64 `protobuf:"zigzag64,7,opt,name=known_weight,json=knownWeight,proto3" json:"known_weight,omitempty"`
+	// Optional. How known_weight is meant.
+	KnownWeightMode WeightMode `protobuf:"varint,8,opt,name=known_weight_mode,json=knownWeightMode,proto3,enum=poise.check.v1.WeightMode" json:"known_weight_mode,omitempty"`
+	// Optional. What the known verdict asks for.
+	KnownAdmin    Admin `protobuf:"varint,9,opt,name=known_admin,json=knownAdmin,proto3,enum=poise.check.v1.Admin" json:"known_admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -308,10 +431,32 @@ func (x *Check) GetKnown() VerdictState {
 	return VerdictState_VERDICT_STATE_UNSPECIFIED
 }
 
+func (x *Check) GetKnownWeight() int64 {
+	if x != nil {
+		return x.KnownWeight
+	}
+	return 0
+}
+
+func (x *Check) GetKnownWeightMode() WeightMode {
+	if x != nil {
+		return x.KnownWeightMode
+	}
+	return WeightMode_WEIGHT_MODE_UNSPECIFIED
+}
+
+func (x *Check) GetKnownAdmin() Admin {
+	if x != nil {
+		return x.KnownAdmin
+	}
+	return Admin_ADMIN_UNSPECIFIED
+}
+
 // Target is what is probed, and from where.
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. An IP address, never a name: "192.0.2.1", "2001:db8::1".
+	// An IP address, never a name: "192.0.2.1", "2001:db8::1". Empty for a type that has no
+	// target, such as a file.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The port; 0 where the type has none.
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
@@ -764,8 +909,12 @@ type Verdict struct {
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Required. When the probe that decided it ended, by the machine's clock.
 	DecidedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=decided_at,json=decidedAt,proto3" json:"decided_at,omitempty"`
-	// What the check adds to the real server's weight (keepalived: misc_dynamic).
-	Weight        int64 `protobuf:"zigzag64,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	// What the check does to the real server's weight, as weight_mode says.
+	Weight int64 `protobuf:"zigzag64,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	// How weight is meant.
+	WeightMode WeightMode `protobuf:"varint,6,opt,name=weight_mode,json=weightMode,proto3,enum=poise.check.v1.WeightMode" json:"weight_mode,omitempty"`
+	// What the real server asks for itself.
+	Admin         Admin `protobuf:"varint,7,opt,name=admin,proto3,enum=poise.check.v1.Admin" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,6 +982,20 @@ func (x *Verdict) GetWeight() int64 {
 		return x.Weight
 	}
 	return 0
+}
+
+func (x *Verdict) GetWeightMode() WeightMode {
+	if x != nil {
+		return x.WeightMode
+	}
+	return WeightMode_WEIGHT_MODE_UNSPECIFIED
+}
+
+func (x *Verdict) GetAdmin() Admin {
+	if x != nil {
+		return x.Admin
+	}
+	return Admin_ADMIN_UNSPECIFIED
 }
 
 // Beat says that the schedule is being carried out.
@@ -1000,7 +1163,13 @@ type ProbeResponse struct {
 	// How long the probe took.
 	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
 	// What happened, step by step, for people.
-	Transcript    []string `protobuf:"bytes,4,rep,name=transcript,proto3" json:"transcript,omitempty"`
+	Transcript []string `protobuf:"bytes,4,rep,name=transcript,proto3" json:"transcript,omitempty"`
+	// What the probe does to the real server's weight, as weight_mode says.
+	Weight int64 `protobuf:"zigzag64,5,opt,name=weight,proto3" json:"weight,omitempty"`
+	// How weight is meant.
+	WeightMode WeightMode `protobuf:"varint,6,opt,name=weight_mode,json=weightMode,proto3,enum=poise.check.v1.WeightMode" json:"weight_mode,omitempty"`
+	// What the real server asks for itself.
+	Admin         Admin `protobuf:"varint,7,opt,name=admin,proto3,enum=poise.check.v1.Admin" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1063,6 +1232,27 @@ func (x *ProbeResponse) GetTranscript() []string {
 	return nil
 }
 
+func (x *ProbeResponse) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *ProbeResponse) GetWeightMode() WeightMode {
+	if x != nil {
+		return x.WeightMode
+	}
+	return WeightMode_WEIGHT_MODE_UNSPECIFIED
+}
+
+func (x *ProbeResponse) GetAdmin() Admin {
+	if x != nil {
+		return x.Admin
+	}
+	return Admin_ADMIN_UNSPECIFIED
+}
+
 var File_poise_check_v1_check_proto protoreflect.FileDescriptor
 
 const file_poise_check_v1_check_proto_rawDesc = "" +
@@ -1077,14 +1267,18 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12-\n" +
-	"\x06checks\x18\x02 \x03(\v2\x15.poise.check.v1.CheckR\x06checks\"\xee\x01\n" +
+	"\x06checks\x18\x02 \x03(\v2\x15.poise.check.v1.CheckR\x06checks\"\x91\x03\n" +
 	"\x05Check\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
 	"\x06target\x18\x03 \x01(\v2\x16.poise.check.v1.TargetR\x06target\x12'\n" +
 	"\x0fparameters_json\x18\x04 \x01(\fR\x0eparametersJson\x124\n" +
 	"\bschedule\x18\x05 \x01(\v2\x18.poise.check.v1.ScheduleR\bschedule\x122\n" +
-	"\x05known\x18\x06 \x01(\x0e2\x1c.poise.check.v1.VerdictStateR\x05known\"\xb4\x01\n" +
+	"\x05known\x18\x06 \x01(\x0e2\x1c.poise.check.v1.VerdictStateR\x05known\x12!\n" +
+	"\fknown_weight\x18\a \x01(\x12R\vknownWeight\x12F\n" +
+	"\x11known_weight_mode\x18\b \x01(\x0e2\x1a.poise.check.v1.WeightModeR\x0fknownWeightMode\x126\n" +
+	"\vknown_admin\x18\t \x01(\x0e2\x15.poise.check.v1.AdminR\n" +
+	"knownAdmin\"\xb4\x01\n" +
 	"\x06Target\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12%\n" +
@@ -1115,14 +1309,17 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\"?\n" +
 	"\bVerdicts\x123\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x17.poise.check.v1.VerdictR\bverdicts\"\xc3\x01\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x17.poise.check.v1.VerdictR\bverdicts\"\xad\x02\n" +
 	"\aVerdict\x12\x19\n" +
 	"\bcheck_id\x18\x01 \x01(\tR\acheckId\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.poise.check.v1.VerdictStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x129\n" +
 	"\n" +
 	"decided_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tdecidedAt\x12\x16\n" +
-	"\x06weight\x18\x05 \x01(\x12R\x06weight\"\xb6\x01\n" +
+	"\x06weight\x18\x05 \x01(\x12R\x06weight\x12;\n" +
+	"\vweight_mode\x18\x06 \x01(\x0e2\x1a.poise.check.v1.WeightModeR\n" +
+	"weightMode\x12+\n" +
+	"\x05admin\x18\a \x01(\x0e2\x15.poise.check.v1.AdminR\x05admin\"\xb6\x01\n" +
 	"\x04Beat\x12)\n" +
 	"\x04beat\x18\x01 \x01(\v2\x15.poise.plugin.v1.BeatR\x04beat\x12\x16\n" +
 	"\x06probes\x18\x02 \x01(\x04R\x06probes\x12\x1a\n" +
@@ -1133,19 +1330,34 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12.\n" +
 	"\x06target\x18\x02 \x01(\v2\x16.poise.check.v1.TargetR\x06target\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xb2\x01\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xb4\x02\n" +
 	"\rProbeResponse\x122\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1c.poise.check.v1.VerdictStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
 	"\n" +
 	"transcript\x18\x04 \x03(\tR\n" +
-	"transcript*v\n" +
+	"transcript\x12\x16\n" +
+	"\x06weight\x18\x05 \x01(\x12R\x06weight\x12;\n" +
+	"\vweight_mode\x18\x06 \x01(\x0e2\x1a.poise.check.v1.WeightModeR\n" +
+	"weightMode\x12+\n" +
+	"\x05admin\x18\a \x01(\x0e2\x15.poise.check.v1.AdminR\x05admin*v\n" +
 	"\fVerdictState\x12\x1d\n" +
 	"\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10VERDICT_STATE_UP\x10\x01\x12\x16\n" +
 	"\x12VERDICT_STATE_DOWN\x10\x02\x12\x19\n" +
-	"\x15VERDICT_STATE_UNKNOWN\x10\x032\x98\x01\n" +
+	"\x15VERDICT_STATE_UNKNOWN\x10\x03*j\n" +
+	"\n" +
+	"WeightMode\x12\x1b\n" +
+	"\x17WEIGHT_MODE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fWEIGHT_MODE_ADD\x10\x01\x12\x13\n" +
+	"\x0fWEIGHT_MODE_SET\x10\x02\x12\x15\n" +
+	"\x11WEIGHT_MODE_SCALE\x10\x03*W\n" +
+	"\x05Admin\x12\x15\n" +
+	"\x11ADMIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vADMIN_READY\x10\x01\x12\x0f\n" +
+	"\vADMIN_DRAIN\x10\x02\x12\x15\n" +
+	"\x11ADMIN_MAINTENANCE\x10\x032\x98\x01\n" +
 	"\fCheckService\x12B\n" +
 	"\x03Run\x12\x1a.poise.check.v1.RunRequest\x1a\x1b.poise.check.v1.RunResponse(\x010\x01\x12D\n" +
 	"\x05Probe\x12\x1c.poise.check.v1.ProbeRequest\x1a\x1d.poise.check.v1.ProbeResponseB8Z6github.com/poise-lb/poise/proto/poise/check/v1;checkv1b\x06proto3"
@@ -1162,59 +1374,67 @@ func file_poise_check_v1_check_proto_rawDescGZIP() []byte {
 	return file_poise_check_v1_check_proto_rawDescData
 }
 
-var file_poise_check_v1_check_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_poise_check_v1_check_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_poise_check_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_poise_check_v1_check_proto_goTypes = []any{
 	(VerdictState)(0),             // 0: poise.check.v1.VerdictState
-	(*RunRequest)(nil),            // 1: poise.check.v1.RunRequest
-	(*SetChecks)(nil),             // 2: poise.check.v1.SetChecks
-	(*Check)(nil),                 // 3: poise.check.v1.Check
-	(*Target)(nil),                // 4: poise.check.v1.Target
-	(*Schedule)(nil),              // 5: poise.check.v1.Schedule
-	(*RunResponse)(nil),           // 6: poise.check.v1.RunResponse
-	(*Applied)(nil),               // 7: poise.check.v1.Applied
-	(*Rejected)(nil),              // 8: poise.check.v1.Rejected
-	(*Verdicts)(nil),              // 9: poise.check.v1.Verdicts
-	(*Verdict)(nil),               // 10: poise.check.v1.Verdict
-	(*Beat)(nil),                  // 11: poise.check.v1.Beat
-	(*ProbeRequest)(nil),          // 12: poise.check.v1.ProbeRequest
-	(*ProbeResponse)(nil),         // 13: poise.check.v1.ProbeResponse
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*v1.Beat)(nil),               // 16: poise.plugin.v1.Beat
+	(WeightMode)(0),               // 1: poise.check.v1.WeightMode
+	(Admin)(0),                    // 2: poise.check.v1.Admin
+	(*RunRequest)(nil),            // 3: poise.check.v1.RunRequest
+	(*SetChecks)(nil),             // 4: poise.check.v1.SetChecks
+	(*Check)(nil),                 // 5: poise.check.v1.Check
+	(*Target)(nil),                // 6: poise.check.v1.Target
+	(*Schedule)(nil),              // 7: poise.check.v1.Schedule
+	(*RunResponse)(nil),           // 8: poise.check.v1.RunResponse
+	(*Applied)(nil),               // 9: poise.check.v1.Applied
+	(*Rejected)(nil),              // 10: poise.check.v1.Rejected
+	(*Verdicts)(nil),              // 11: poise.check.v1.Verdicts
+	(*Verdict)(nil),               // 12: poise.check.v1.Verdict
+	(*Beat)(nil),                  // 13: poise.check.v1.Beat
+	(*ProbeRequest)(nil),          // 14: poise.check.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 15: poise.check.v1.ProbeResponse
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*v1.Beat)(nil),               // 18: poise.plugin.v1.Beat
 }
 var file_poise_check_v1_check_proto_depIdxs = []int32{
-	2,  // 0: poise.check.v1.RunRequest.set_checks:type_name -> poise.check.v1.SetChecks
-	3,  // 1: poise.check.v1.SetChecks.checks:type_name -> poise.check.v1.Check
-	4,  // 2: poise.check.v1.Check.target:type_name -> poise.check.v1.Target
-	5,  // 3: poise.check.v1.Check.schedule:type_name -> poise.check.v1.Schedule
+	4,  // 0: poise.check.v1.RunRequest.set_checks:type_name -> poise.check.v1.SetChecks
+	5,  // 1: poise.check.v1.SetChecks.checks:type_name -> poise.check.v1.Check
+	6,  // 2: poise.check.v1.Check.target:type_name -> poise.check.v1.Target
+	7,  // 3: poise.check.v1.Check.schedule:type_name -> poise.check.v1.Schedule
 	0,  // 4: poise.check.v1.Check.known:type_name -> poise.check.v1.VerdictState
-	14, // 5: poise.check.v1.Schedule.interval:type_name -> google.protobuf.Duration
-	14, // 6: poise.check.v1.Schedule.timeout:type_name -> google.protobuf.Duration
-	14, // 7: poise.check.v1.Schedule.retry_delay:type_name -> google.protobuf.Duration
-	14, // 8: poise.check.v1.Schedule.warmup:type_name -> google.protobuf.Duration
-	7,  // 9: poise.check.v1.RunResponse.applied:type_name -> poise.check.v1.Applied
-	9,  // 10: poise.check.v1.RunResponse.verdicts:type_name -> poise.check.v1.Verdicts
-	11, // 11: poise.check.v1.RunResponse.beat:type_name -> poise.check.v1.Beat
-	8,  // 12: poise.check.v1.Applied.rejected:type_name -> poise.check.v1.Rejected
-	10, // 13: poise.check.v1.Verdicts.verdicts:type_name -> poise.check.v1.Verdict
-	0,  // 14: poise.check.v1.Verdict.state:type_name -> poise.check.v1.VerdictState
-	15, // 15: poise.check.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
-	16, // 16: poise.check.v1.Beat.beat:type_name -> poise.plugin.v1.Beat
-	14, // 17: poise.check.v1.Beat.lateness:type_name -> google.protobuf.Duration
-	4,  // 18: poise.check.v1.ProbeRequest.target:type_name -> poise.check.v1.Target
-	14, // 19: poise.check.v1.ProbeRequest.timeout:type_name -> google.protobuf.Duration
-	0,  // 20: poise.check.v1.ProbeResponse.state:type_name -> poise.check.v1.VerdictState
-	14, // 21: poise.check.v1.ProbeResponse.duration:type_name -> google.protobuf.Duration
-	1,  // 22: poise.check.v1.CheckService.Run:input_type -> poise.check.v1.RunRequest
-	12, // 23: poise.check.v1.CheckService.Probe:input_type -> poise.check.v1.ProbeRequest
-	6,  // 24: poise.check.v1.CheckService.Run:output_type -> poise.check.v1.RunResponse
-	13, // 25: poise.check.v1.CheckService.Probe:output_type -> poise.check.v1.ProbeResponse
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	1,  // 5: poise.check.v1.Check.known_weight_mode:type_name -> poise.check.v1.WeightMode
+	2,  // 6: poise.check.v1.Check.known_admin:type_name -> poise.check.v1.Admin
+	16, // 7: poise.check.v1.Schedule.interval:type_name -> google.protobuf.Duration
+	16, // 8: poise.check.v1.Schedule.timeout:type_name -> google.protobuf.Duration
+	16, // 9: poise.check.v1.Schedule.retry_delay:type_name -> google.protobuf.Duration
+	16, // 10: poise.check.v1.Schedule.warmup:type_name -> google.protobuf.Duration
+	9,  // 11: poise.check.v1.RunResponse.applied:type_name -> poise.check.v1.Applied
+	11, // 12: poise.check.v1.RunResponse.verdicts:type_name -> poise.check.v1.Verdicts
+	13, // 13: poise.check.v1.RunResponse.beat:type_name -> poise.check.v1.Beat
+	10, // 14: poise.check.v1.Applied.rejected:type_name -> poise.check.v1.Rejected
+	12, // 15: poise.check.v1.Verdicts.verdicts:type_name -> poise.check.v1.Verdict
+	0,  // 16: poise.check.v1.Verdict.state:type_name -> poise.check.v1.VerdictState
+	17, // 17: poise.check.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
+	1,  // 18: poise.check.v1.Verdict.weight_mode:type_name -> poise.check.v1.WeightMode
+	2,  // 19: poise.check.v1.Verdict.admin:type_name -> poise.check.v1.Admin
+	18, // 20: poise.check.v1.Beat.beat:type_name -> poise.plugin.v1.Beat
+	16, // 21: poise.check.v1.Beat.lateness:type_name -> google.protobuf.Duration
+	6,  // 22: poise.check.v1.ProbeRequest.target:type_name -> poise.check.v1.Target
+	16, // 23: poise.check.v1.ProbeRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 24: poise.check.v1.ProbeResponse.state:type_name -> poise.check.v1.VerdictState
+	16, // 25: poise.check.v1.ProbeResponse.duration:type_name -> google.protobuf.Duration
+	1,  // 26: poise.check.v1.ProbeResponse.weight_mode:type_name -> poise.check.v1.WeightMode
+	2,  // 27: poise.check.v1.ProbeResponse.admin:type_name -> poise.check.v1.Admin
+	3,  // 28: poise.check.v1.CheckService.Run:input_type -> poise.check.v1.RunRequest
+	14, // 29: poise.check.v1.CheckService.Probe:input_type -> poise.check.v1.ProbeRequest
+	8,  // 30: poise.check.v1.CheckService.Run:output_type -> poise.check.v1.RunResponse
+	15, // 31: poise.check.v1.CheckService.Probe:output_type -> poise.check.v1.ProbeResponse
+	30, // [30:32] is the sub-list for method output_type
+	28, // [28:30] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_poise_check_v1_check_proto_init() }
@@ -1235,7 +1455,7 @@ func file_poise_check_v1_check_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poise_check_v1_check_proto_rawDesc), len(file_poise_check_v1_check_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      3,
 			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
