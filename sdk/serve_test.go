@@ -278,7 +278,7 @@ func TestProbe(t *testing.T) {
 		})
 	}
 	for name, bad := range map[string]*checkv1.ProbeRequest{
-		"type": {Type: "none"}, "parameters": request(`{"x":1}`), "target": {Type: "echo", Timeout: durationpb.New(1)},
+		"type": {Type: "none"}, "parameters": request(`{"x":1}`), "target": {Type: "echo", Timeout: durationpb.New(1), Target: &checkv1.Target{Address: "localhost"}},
 		"timeout": {Type: "echo", Target: &checkv1.Target{Address: "::1"}},
 	} {
 		if _, err := c.Check.Probe(within(t), bad); status.Code(err) != codes.InvalidArgument {
