@@ -53,8 +53,9 @@ type Result struct {
 	// Problems in the order of their files and lines.
 	Problems []Problem
 
-	path   string
-	checks map[model.Check]checkPlace
+	path    string
+	checks  map[model.Check]checkPlace
+	plugins map[string]checkPlace
 }
 
 // HasErrors tells whether the configuration is unusable.
@@ -71,11 +72,21 @@ func (r Result) has(s Severity) bool {
 // parameter is a JSON pointer into the check's parameters, or empty for the check as
 // a whole. For a check that is not in the configuration it gives line 1 of the file.
 func (r Result) Locate(check model.Check, parameter string) (file string, line int) {
-	at, ok := r.checks[check]
-	if !ok {
+	return r.locate(r.checks[check], parameter)
+}
+
+// LocatePlugin tells where a key of the settings of a plugin stands, as a JSON pointer
+// ("/sha256", "/parameters/servers/0"); empty for the plugin as a whole. For a plugin
+// that is not in the configuration it gives line 1 of the file.
+func (r Result) LocatePlugin(name, key string) (file string, line int) {
+	return r.locate(r.plugins[name], key)
+}
+
+func (r Result) locate(at checkPlace, pointer string) (file string, line int) {
+	if at.line == 0 {
 		return r.path, 1
 	}
-	for p := parameter; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
+	for p := pointer; p != ""; p = p[:max(strings.LastIndexByte(p, '/'), 0)] {
 		if l, ok := at.parameters[p]; ok {
 			return at.file, l
 		}
@@ -89,7 +100,8 @@ type place struct {
 	line int
 }
 
-// checkPlace is where a check stands, and its parameters by JSON pointer.
+// checkPlace is where a check or a plugin stands, and its parameters or settings by JSON
+// pointer.
 type checkPlace struct {
 	place
 	parameters map[string]int
@@ -110,7 +122,7 @@ func Load(path string, o Options) Result {
 		loadKeepalived(d, place{path, 1}, path)
 	}
 	d.finish(path)
-	return Result{Config: d.config, Problems: d.sorted(), path: path, checks: d.checks}
+	return Result{Config: d.config, Problems: d.sorted(), path: path, checks: d.checks, plugins: d.plugins}
 }
 
 // problems collects findings; every reader has one.

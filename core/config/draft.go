@@ -18,6 +18,7 @@ type draft struct {
 	groups   []groupPlace
 	sync     place
 	checks   map[model.Check]checkPlace
+	plugins  map[string]checkPlace
 }
 
 // groupPlace is where a failover group and its instances stand.
@@ -31,6 +32,7 @@ func newDraft(o Options) *draft {
 		problems: problems{files: map[string]int{}},
 		options:  o,
 		checks:   map[model.Check]checkPlace{},
+		plugins:  map[string]checkPlace{},
 		config: model.Config{
 			Forwarder:         model.DefaultForwarder,
 			GraceTime:         model.DefaultGraceTime,

@@ -137,6 +137,34 @@ virtual_servers:
 	}
 }
 
+func TestLocatePlugin(t *testing.T) {
+	const yaml = `router_id: a
+plugins:
+  redis:
+    path: /usr/libexec/poise/plugins/redis
+    sha256: 0000000000000000000000000000000000000000000000000000000000000000
+    parameters:
+      servers:
+        - one
+    tls: false
+`
+	y := loadText(t, "a.yaml", yaml, Options{})
+	if p := y.Config.Plugins[0]; !p.PlainText {
+		t.Errorf("tls: false gives %+v", p)
+	}
+	for _, test := range []struct {
+		name, pointer string
+		line          int
+	}{
+		{"redis", "", 3}, {"redis", "/sha256", 5}, {"redis", "/user", 3}, {"redis", "/parameters/servers/0", 8},
+		{"redis", "/parameters/servers/1/x", 7}, {"other", "/path", 1},
+	} {
+		if file, line := y.LocatePlugin(test.name, test.pointer); line != test.line || file != y.path {
+			t.Errorf("%s %q: %s:%d, want line %d", test.name, test.pointer, file, line, test.line)
+		}
+	}
+}
+
 // loadText loads a text as a file of that name.
 func loadText(t testing.TB, name, text string, o Options) Result {
 	t.Helper()

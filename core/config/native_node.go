@@ -172,13 +172,18 @@ func (v node) canonical() (string, map[string]int) {
 		v.errorf("%s cannot be given to a plugin as JSON: %v", v.name(), err)
 		return "", nil
 	}
+	return string(b), v.below()
+}
+
+// below are the lines of a value's parts, by the pointer from it.
+func (v node) below() map[string]int {
 	lines := map[string]int{}
 	for p, l := range v.n.lines {
 		if rest, ok := strings.CutPrefix(p, v.pointer+"/"); ok {
 			lines["/"+rest] = l
 		}
 	}
-	return string(b), lines
+	return lines
 }
 
 // plainFloats makes whole numbers of the floats that are: JSON knows no others, and -0

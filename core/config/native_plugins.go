@@ -23,6 +23,7 @@ func (n *native) plugins(o *object) {
 			continue
 		}
 		if m, ok := v.object(); ok {
+			n.draft.plugins[name] = checkPlace{v.place(), v.below()}
 			n.config.Plugins = append(n.config.Plugins, plugin(m, name))
 		}
 	}
@@ -55,6 +56,9 @@ func plugin(o *object, name string) model.Plugin {
 	if v, ok := o.get("parameters"); ok {
 		p.Parameters, _ = v.canonical()
 	}
+	tls := true
+	o.boolean("tls", &tls)
+	p.PlainText = !tls
 	o.done()
 	return p
 }

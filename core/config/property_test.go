@@ -116,6 +116,7 @@ func drawPlugin(t *rapid.T, name string) model.Plugin {
 		Parameters: drawParameters(t),
 	}
 	p.Args = drawWords(t, "args")
+	p.PlainText = rapid.Bool().Draw(t, "plain text")
 	switch rapid.IntRange(0, 2).Draw(t, "capabilities") {
 	case 1:
 		p.Capabilities = []string{}

@@ -168,6 +168,9 @@ func plugins(all []model.Plugin) mapping {
 		if p.Capabilities != nil {
 			m = append(m, pair{"capabilities", always(p.Capabilities)})
 		}
+		if p.PlainText {
+			m = append(m, pair{"tls", always(false)})
+		}
 		out = append(out, pair{p.Name, m})
 	}
 	return out
