@@ -35,8 +35,8 @@ demo: deps build ## two directors, two real servers, kills and a timeline; under
 lab: deps build ## run CMD in the lab: make lab CMD='ip netns exec a ipvsadm -Ln'
 	go run ./e2e/cmd/lab $(if $(CMD),'$(CMD)')
 
-soak: deps build ## what takes longer than make test: 1,000 kills and more
-	POISE_SOAK=1 go test -count=1 -timeout 120m -run Soak -v ./e2e/... ./core/pluginhost
+soak: deps build ## what takes longer than make test: 1,000 kills, 100,000 probes of each type and more
+	POISE_SOAK=1 go test -count=1 -timeout 120m -run Soak -v ./e2e/... ./core/pluginhost ./cmd/poise-plugin
 
 bench: deps build ## CPU and memory of checks, poised and keepalived in one run
 	go run ./e2e/cmd/bench
