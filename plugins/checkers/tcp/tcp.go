@@ -3,12 +3,9 @@ package tcp
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"time"
 
 	"github.com/poise-lb/poise/sdk"
-	"github.com/poise-lb/poise/sdk/dial"
+	"github.com/poise-lb/poise/sdk/poll"
 )
 
 // Type is the checker's name in configurations.
@@ -32,21 +29,30 @@ func (checker) Schema() json.RawMessage { return sdk.Schema(parameters{}) }
 
 type prober struct{}
 
-// Probe connects once.
-func (prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
-	start := time.Now()
-	err := connect(ctx, target)
-	if err == nil {
-		target.Trace("connected to %s", target.Addr)
-		return sdk.Result{Outcome: sdk.Up}
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		deadline, _ := ctx.Deadline()
-		err = fmt.Errorf("connect: timeout after %s", deadline.Sub(start).Round(time.Millisecond))
-	}
-	target.Trace("%s", err)
-	if dial.IsLocal(err) {
-		return sdk.Result{Outcome: sdk.Unknown, Reason: err.Error()}
-	}
-	return sdk.Result{Outcome: sdk.Down, Reason: err.Error()}
+var _ sdk.Starter = prober{}
+
+// Start begins to connect once.
+func (prober) Start(ctx context.Context, target sdk.Target, done func(sdk.Result)) {
+	poll.Start(ctx, target, poll.Options{Quiet: true}, &attempt{done})
 }
+
+// Probe connects once.
+func (p prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
+	return poll.Probe(ctx, p, target)
+}
+
+// attempt is one probe.
+type attempt struct{ done func(sdk.Result) }
+
+// Connected is all there is to know.
+func (a *attempt) Connected(c *poll.Conn) {
+	c.Target().Trace("connected to %s", c.Target().Addr)
+	c.Reset()
+	a.done(sdk.Result{Outcome: sdk.Up})
+}
+
+// Received is not called: the connection has been given up by then.
+func (*attempt) Received(*poll.Conn, []byte) {}
+
+// Closed: it could not be made.
+func (a *attempt) Closed(c *poll.Conn, err error) { a.done(c.Failed(err)) }

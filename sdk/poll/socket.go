@@ -1,0 +1,133 @@
+package poll
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/poise-lb/poise/sdk/dial"
+)
+
+// address is a socket's address as the kernel takes it, made once for a connection.
+type address struct {
+	raw  unix.RawSockaddrInet6
+	size uintptr
+}
+
+// makeAddress gives the kernel's form; an address that is not valid is the family's any.
+func makeAddress(family int, addr netip.Addr, port uint16, zone uint32) address {
+	var a address
+	order := [2]byte{byte(port >> 8), byte(port)}
+	if family == unix.AF_INET {
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		in.Family, in.Port = unix.AF_INET, *(*uint16)(unsafe.Pointer(&order))
+		if addr.IsValid() {
+			in.Addr = addr.As4()
+		}
+		a.size = unix.SizeofSockaddrInet4
+		return a
+	}
+	a.raw.Family, a.raw.Port, a.raw.Scope_id = unix.AF_INET6, *(*uint16)(unsafe.Pointer(&order)), zone
+	if addr.IsValid() {
+		a.raw.Addr = addr.As16()
+	}
+	a.size = unix.SizeofSockaddrInet6
+	return a
+}
+
+// begin makes the socket and begins to connect. What it gives is for the first round to
+// tell the handler.
+func (c *Conn) begin(quiet bool) error {
+	t := &c.target
+	if !t.Addr.Addr().IsValid() {
+		return dial.Local(fmt.Errorf("there is no address to connect to"))
+	}
+	family := unix.AF_INET
+	if t.Addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return dial.Local(fmt.Errorf("socket: %w", err))
+	}
+	c.fd = fd
+	if err := c.prepare(family, quiet); err != nil {
+		unix.Close(fd)
+		c.fd = -1
+		return err
+	}
+	switch errno := connect(fd, &c.to); errno {
+	case 0, unix.EINPROGRESS, unix.EINTR:
+		return nil
+	default:
+		return errno
+	}
+}
+
+// prepare sets up the socket as the target asks.
+func (c *Conn) prepare(family int, quiet bool) error {
+	t := &c.target
+	if quiet {
+		if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0); err != nil {
+			return dial.Local(fmt.Errorf("socket: late acknowledgement: %w", err))
+		}
+	}
+	if err := dial.Prepare(c.fd, *t); err != nil {
+		return err
+	}
+	zone := uint32(0)
+	if t.Addr.Addr().Is6() && t.Addr.Addr().IsLinkLocalUnicast() {
+		var err error
+		if zone, err = dial.Scope(t.Addr.Addr(), t.Interface); err != nil {
+			return err
+		}
+	}
+	c.to = makeAddress(family, t.Addr.Addr(), t.Addr.Port(), zone)
+	source := t.Source
+	if !source.Addr().IsValid() && source.Port() == 0 {
+		return nil
+	}
+	from := makeAddress(family, source.Addr(), source.Port(), 0)
+	if source.Addr().IsValid() && source.Addr().Is6() && source.Addr().IsLinkLocalUnicast() {
+		from.raw.Scope_id = zone
+	}
+	if errno := bind(c.fd, &from); errno != 0 {
+		text := source.String()
+		if !source.Addr().IsValid() {
+			text = "port " + strconv.Itoa(int(source.Port()))
+		}
+		return dial.Local(fmt.Errorf("bind to %s: %w", text, errno))
+	}
+	return nil
+}
+
+// connected says whether a connection has completed: to connect once more tells, in one
+// call, and changes nothing of a connection that is on its way.
+func connected(fd int, to *address) (bool, error) {
+	switch errno := connect(fd, to); errno {
+	case 0, unix.EISCONN:
+		return true, nil
+	case unix.EALREADY, unix.EINPROGRESS, unix.EINTR:
+		return false, nil
+	default:
+		return false, errno
+	}
+}
+
+func connect(fd int, to *address) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), to.size)
+	return errno
+}
+
+func bind(fd int, from *address) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), from.size)
+	return errno
+}
+
+// read and write are not interrupted: the socket is non-blocking.
+func read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
+
+func write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
