@@ -17,6 +17,9 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
+// Meant is the end of a message about an unknown word: "; did you mean tcp?", or nothing.
+func Meant(word string, candidates []string) string { return meant(word, candidates) }
+
 // meant is the end of a message about an unknown word.
 func meant(word string, candidates []string) string {
 	if n := nearest(word, candidates); n != "" {

@@ -50,9 +50,9 @@ func builtinProcess(name string) process {
 
 // needed are the processes that a configuration needs, in the order they are started.
 // leftovers says that the table may hold what an earlier configuration made.
-func needed(c *model.Config, leftovers bool) []process {
+func needed(c *model.Config, known *catalog, leftovers bool) []process {
 	var out []process
-	checks := checkProcesses(c)
+	checks := checkProcesses(c, known)
 	for _, p := range builtin {
 		switch p.name {
 		case checkersProcess, privilegedProcess, scriptProcess, bfdProcess:
@@ -70,8 +70,8 @@ func needed(c *model.Config, leftovers bool) []process {
 		}
 	}
 	for _, p := range c.Plugins {
-		if !slices.ContainsFunc(builtin, func(b process) bool { return b.name == p.Name }) {
-			out = append(out, process{name: p.Name, capabilities: p.Capabilities})
+		if !isBuiltin(p.Name) {
+			out = append(out, processNamed(p.Name))
 		}
 	}
 	return out
@@ -98,13 +98,29 @@ func processOf(c *model.Check) string {
 	return name
 }
 
+// processNamed is one of poise's own, or the operator's, which has nothing by default.
+func processNamed(name string) process {
+	if isBuiltin(name) {
+		return builtinProcess(name)
+	}
+	return process{name: name}
+}
+
+func builtinNames() []string {
+	out := make([]string, len(builtin))
+	for i, p := range builtin {
+		out[i] = p.name
+	}
+	return out
+}
+
 // checkProcesses are the names of the processes that the checks of a configuration need.
-func checkProcesses(c *model.Config) map[string]bool {
+func checkProcesses(c *model.Config, known *catalog) map[string]bool {
 	out := map[string]bool{}
 	for _, v := range c.VirtualServers {
 		for _, r := range v.RealServers {
 			for i := range r.Checks {
-				out[processOf(&r.Checks[i])] = true
+				out[known.processOf(&r.Checks[i])] = true
 			}
 		}
 	}

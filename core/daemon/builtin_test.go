@@ -57,13 +57,13 @@ func TestNeeded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, p := range needed(&test.config, false) {
+			for _, p := range needed(&test.config, newCatalog(), false) {
 				got = append(got, p.name)
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("needed %v, want %v", got, test.want)
 			}
-			leftovers := slices.ContainsFunc(needed(&test.config, true), func(p process) bool { return p.name == test.config.Forwarder })
+			leftovers := slices.ContainsFunc(needed(&test.config, newCatalog(), true), func(p process) bool { return p.name == test.config.Forwarder })
 			if !leftovers {
 				t.Error("nobody removes what an earlier configuration made")
 			}

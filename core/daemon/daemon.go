@@ -46,7 +46,11 @@ type Daemon struct {
 	adopted, applied         chan struct{}
 	adoptedOnce, appliedOnce sync.Once
 
-	config atomic.Pointer[model.Config]
+	config  atomic.Pointer[model.Config]
+	catalog atomic.Pointer[catalog]
+
+	// inspections are what plugins said of the configurations that were read.
+	inspections *inspections
 
 	// reloading is held while a configuration is put in force, and from the stop on.
 	reloading sync.Mutex
@@ -66,12 +70,13 @@ type Daemon struct {
 func Run(ctx context.Context, o Options) error {
 	d := &Daemon{
 		options: o, logger: o.logger(), startedAt: time.Now(),
-		processes: map[string]*pluginhost.Process{}, checkers: map[string]*checker.Checker{},
+		inspections: newInspections(o.logger()),
+		processes:   map[string]*pluginhost.Process{}, checkers: map[string]*checker.Checker{},
 		adopted: make(chan struct{}), applied: make(chan struct{}),
 	}
 	// From here on a signal waits until it can be served.
 	signals := notifySignals()
-	if _, err := executable(); err != nil {
+	if _, err := o.executable(); err != nil {
 		return err
 	}
 	listener, err := control.Listen(o.RuntimeDir)
@@ -79,7 +84,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer listener.Close()
-	l := load(ctx, o, pluginValidator(o, d.logger))
+	l := load(ctx, o, d.inspections.inspect, true)
 	d.logProblems(l)
 	if l.hasErrors() {
 		return ErrConfig
@@ -113,7 +118,7 @@ func Run(ctx context.Context, o Options) error {
 
 	d.metrics = observe.NewServer(d.logger.Named("metrics"), d)
 	defer d.metrics.Close()
-	d.put(ctx, &l.config)
+	d.put(ctx, &l)
 	d.reloading.Unlock()
 	d.engine.Record(time.Now(), "daemon", "poised", fmt.Sprintf("started: version %s, %s", version.Version, o.ConfigFile))
 	d.logger.Info("started", "version", version.Version, "config", o.ConfigFile,

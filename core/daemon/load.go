@@ -2,20 +2,18 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/poise-lb/poise/core/config"
 	"github.com/poise-lb/poise/core/model"
-	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
 // loaded is a configuration with what was found in it.
 type loaded struct {
 	config   model.Config
+	catalog  *catalog
 	problems []config.Problem
 }
 
@@ -34,14 +32,12 @@ func (l loaded) of(s config.Severity) []string {
 	return out
 }
 
-// validator asks the plugin processes what they think of their parameters.
-type validator func(ctx context.Context, name string, items []*pluginv1.ValidateItem) ([]*pluginv1.Problem, error)
-
 // load reads the configuration, leaves out what the command line says, and has the
-// plugins look at their parameters.
-func load(ctx context.Context, o Options, validate validator) loaded {
+// plugins look at what is theirs. With start a plugin that cannot be asked is a warning: a
+// director does not stay down because one part of it is broken.
+func load(ctx context.Context, o Options, inspect inspector, start bool) loaded {
 	result := config.Load(o.ConfigFile, config.Options{ConfigID: o.ConfigID})
-	l := loaded{config: result.Config, problems: result.Problems}
+	l := loaded{config: result.Config, catalog: newCatalog(), problems: result.Problems}
 	if result.HasErrors() {
 		return l
 	}
@@ -51,71 +47,14 @@ func load(ctx context.Context, o Options, validate validator) loaded {
 	if o.OnlyServices {
 		l.config.FailoverGroups, l.config.ConnectionSync = nil, nil
 	}
-	l.problems = append(l.problems, validateChecks(ctx, &result, &l.config, validate)...)
+	inspection{options: o, result: &result, loaded: &l, inspect: inspect, start: start, seen: map[config.Problem]bool{}}.run(ctx)
 	return l
-}
-
-// parameterless are types of poise's own that take no parameters. Without any there is
-// nothing to validate, and a restart that has a failover plugin waiting is faster by
-// the start of a process.
-var parameterless = map[string]bool{"tcp": true}
-
-// validateChecks has the checkers look at every check, each once.
-func validateChecks(ctx context.Context, result *config.Result, c *model.Config, validate validator) []config.Problem {
-	var checks []model.Check
-	var items []*pluginv1.ValidateItem
-	seen := map[model.Check]bool{}
-	for _, v := range c.VirtualServers {
-		for _, r := range v.RealServers {
-			for _, check := range r.Checks {
-				if seen[check] {
-					continue
-				}
-				seen[check] = true
-				if check.Parameters == "" && parameterless[check.Type] {
-					continue
-				}
-				item := &pluginv1.ValidateItem{Interface: pluginv1.Interface_INTERFACE_CHECK, Type: check.Type}
-				if check.Parameters != "" {
-					item.ParametersJson = json.RawMessage(check.Parameters)
-				}
-				checks, items = append(checks, check), append(items, item)
-			}
-		}
-	}
-	if len(items) == 0 {
-		return nil
-	}
-	found, err := validate(ctx, checkersProcess, items)
-	if err != nil {
-		file, line := result.Locate(checks[0], "")
-		return []config.Problem{{File: file, Line: line, Severity: config.Error,
-			Message: fmt.Sprintf("the checks could not be validated: %v", err)}}
-	}
-	var problems []config.Problem
-	for _, p := range found {
-		if int(p.GetItem()) >= len(checks) {
-			continue
-		}
-		check := checks[p.GetItem()]
-		file, line := result.Locate(check, p.GetPath())
-		severity := config.Error
-		if p.GetSeverity() == pluginv1.Severity_SEVERITY_WARNING {
-			severity = config.Warning
-		}
-		message := fmt.Sprintf("check %s: %s", check.Type, p.GetMessage())
-		if p.GetPath() != "" {
-			message = fmt.Sprintf("check %s: %s: %s", check.Type, strings.TrimPrefix(p.GetPath(), "/"), p.GetMessage())
-		}
-		problems = append(problems, config.Problem{File: file, Line: line, Severity: severity, Message: message})
-	}
-	return problems
 }
 
 // Test checks the configuration and prints what it finds. It says whether the
 // configuration is good; with strict a warning is as bad as an error.
 func Test(ctx context.Context, o Options, strict bool, out io.Writer) bool {
-	l := load(ctx, o, pluginValidator(o, nil))
+	l := load(ctx, o, newInspections(nil).inspect, false)
 	for _, p := range l.problems {
 		fmt.Fprintln(out, p)
 	}

@@ -26,6 +26,8 @@ type Options struct {
 	// LeaveTable and LeaveAddresses: on stop the data plane stays.
 	LeaveTable     bool
 	LeaveAddresses bool
+	// PluginFile is the executable of poise's own plugins; empty: poise-plugin beside poised.
+	PluginFile string
 	// PidFile takes the process id; empty: none.
 	PidFile string
 }

@@ -2,14 +2,11 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/poise-lb/poise/core/checker"
 	"github.com/poise-lb/poise/core/model"
@@ -17,8 +14,11 @@ import (
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
-// executable is poise-plugin beside poised.
-func executable() (string, error) {
+// executable has poise's own plugins.
+func (o Options) executable() (string, error) {
+	if o.PluginFile != "" {
+		return o.PluginFile, nil
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find poise-plugin beside poised: %w", err)
@@ -48,7 +48,7 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 		s.User = p.user
 	}
 	if set.Path == "" {
-		path, err := executable()
+		path, err := o.executable()
 		if err != nil {
 			return s, err
 		}
@@ -81,13 +81,15 @@ func (d *Daemon) session(c *model.Config, name string) pluginhost.SessionFunc {
 		return func(ctx context.Context, s pluginhost.Session) error { return d.forwarder.Run(ctx, s) }
 	}
 	facade := checker.New(d.logger.Named(name), d.engine.CheckSet, func(check *model.Check) bool {
-		p := processOf(check)
-		return p == name || p == "" && !isBuiltin(name)
+		return d.catalog.Load().processOf(check) == name
 	}, d.engine.Verdicts)
 	d.mu.Lock()
 	d.checkers[name] = facade
 	d.mu.Unlock()
-	return func(ctx context.Context, s pluginhost.Session) error { return d.runChecks(ctx, facade, s) }
+	return func(ctx context.Context, s pluginhost.Session) error {
+		d.catalog.Load().runs(name, s.Info())
+		return d.runChecks(ctx, facade, s)
+	}
 }
 
 // stopProcess ends a process, if it runs.
@@ -163,23 +165,4 @@ func (d *Daemon) stopTable(mode pluginv1.StopMode) {
 func (d *Daemon) ownsTable() bool {
 	owned := d.store.Owned()
 	return len(owned.Services) > 0 || owned.Sync
-}
-
-// pluginValidator starts a plugin without privileges, only to ask.
-func pluginValidator(o Options, logger hclog.Logger) validator {
-	if logger == nil {
-		logger = hclog.NewNullLogger()
-	}
-	return func(ctx context.Context, name string, items []*pluginv1.ValidateItem) ([]*pluginv1.Problem, error) {
-		if name != checkersProcess {
-			return nil, errors.New("no such plugin: " + name)
-		}
-		path, err := executable()
-		if err != nil {
-			return nil, err
-		}
-		ctx, cancel := context.WithTimeout(ctx, startTimeout)
-		defer cancel()
-		return pluginhost.Validate(ctx, pluginhost.Spec{Name: name, Path: path, Args: []string{name}, Builtin: true}, items, logger)
-	}
 }

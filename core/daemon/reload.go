@@ -21,7 +21,8 @@ func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	if d.isStopping() {
 		return nil, errors.New("poised is stopping: the configuration is not read again")
 	}
-	l := load(ctx, d.options, pluginValidator(d.options, d.logger))
+	d.inspections.turn()
+	l := load(ctx, d.options, d.inspections.inspect, false)
 	if !l.hasErrors() {
 		l.problems = append(l.problems, d.refuseChange(&l.config)...)
 	}
@@ -35,7 +36,7 @@ func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 		d.tell(time.Now(), "reload", "configuration", fmt.Sprintf("refused, nothing has changed: %s", problems[0]))
 		return nil, &control.ConfigError{Problems: problems}
 	}
-	d.put(ctx, &l.config)
+	d.put(ctx, &l)
 	return l.of(config.Warning), nil
 }
 
@@ -52,7 +53,9 @@ func (d *Daemon) refuseChange(next *model.Config) []config.Problem {
 // put puts a configuration in force: the sets follow from the engine, the processes
 // from here. A process that is not needed any more withdraws what it has set up, the
 // addresses before the table.
-func (d *Daemon) put(ctx context.Context, c *model.Config) {
+func (d *Daemon) put(ctx context.Context, l *loaded) {
+	c := &l.config
+	d.catalog.Store(l.catalog)
 	before := d.config.Swap(c)
 	d.mu.Lock()
 	d.loadedAt, d.reloadErrors = time.Now(), nil
@@ -69,7 +72,7 @@ func (d *Daemon) put(ctx context.Context, c *model.Config) {
 		d.tell(time.Now(), "daemon", "metrics", err.Error())
 	}
 
-	wanted := needed(c, before == nil && d.ownsTable())
+	wanted := needed(c, l.catalog, before == nil && d.ownsTable())
 	least, most := restartBackoff(c)
 	for _, p := range wanted {
 		if running := d.process(p.name); running != nil && !replaced(before, c, p.name) {
@@ -101,6 +104,6 @@ func replaced(before, after *model.Config, name string) bool {
 		return false
 	}
 	a, b := settings(before, name), settings(after, name)
-	return a.Path != b.Path || a.SHA256 != b.SHA256 || a.User != b.User || a.Parameters != b.Parameters ||
+	return a.Path != b.Path || a.SHA256 != b.SHA256 || a.User != b.User || a.Parameters != b.Parameters || a.PlainText != b.PlainText ||
 		!slices.Equal(a.Args, b.Args) || !slices.Equal(a.Capabilities, b.Capabilities)
 }

@@ -22,4 +22,7 @@ type PluginStatus struct {
 	// Capabilities it has: "NET_ADMIN".
 	Capabilities []string
 	Path         string
+	// SHA256 of the executable that runs, or ran last, in hex; empty for poise's own, unless
+	// it is pinned.
+	SHA256 string
 }

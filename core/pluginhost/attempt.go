@@ -43,6 +43,8 @@ type attempt struct {
 	child      *child
 	client     *goplugin.Client
 	runtimeDir string
+	// sum is the executable's sha256; empty for poise's own, unless it is pinned.
+	sum string
 
 	conn      *grpc.ClientConn
 	info      *pluginv1.DescribeResponse
@@ -66,12 +68,18 @@ func newAttempt(plugins string, powers powers, spec Spec, s *spawner, logger hcl
 	if err != nil {
 		return nil, err
 	}
+	hash := spec.SHA256
+	if hash == "" && !spec.Builtin {
+		if hash, err = sum(exe); err != nil {
+			return nil, errors.Join(fmt.Errorf("hash the executable %s: %w", spec.Path, err), exe.Close())
+		}
+	}
 	socketDir, runtimeDir, err := prepareDirs(plugins, spec, id)
 	if err != nil {
 		return nil, errors.Join(err, exe.Close())
 	}
 	out := &output{logger: logger}
-	a := &attempt{logger: logger, spec: spec, identity: id, runtimeDir: runtimeDir, conns: map[*grpc.ClientConn]struct{}{}}
+	a := &attempt{logger: logger, spec: spec, identity: id, runtimeDir: runtimeDir, sum: hash, conns: map[*grpc.ClientConn]struct{}{}}
 	a.child = newChild(spec, id, exe, socketDir, s, out)
 	a.client = goplugin.NewClient(a.config(plugins, socketDir, out))
 	return a, nil

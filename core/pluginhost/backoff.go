@@ -18,11 +18,12 @@ func (b Backoff) delay(failures int, jitter float64) time.Duration {
 		return 0
 	}
 	d := max(min(b.Min, b.Max), 0)
-	for i := 2; i < failures && d < b.Max; i++ {
-		if d *= 2; d <= 0 {
+	for i := 2; i < failures && d > 0 && d < b.Max; i++ {
+		if d > b.Max/2 {
+			d = b.Max // twice as long may be more than there are numbers for
 			break
 		}
+		d *= 2
 	}
-	d = min(d, b.Max)
 	return d - time.Duration(float64(d)*jitter/10)
 }

@@ -37,8 +37,11 @@ func (p *Process) live() (err error, startedAt time.Time) {
 	p.set(func(s *model.PluginStatus) {
 		s.State, s.Pid, s.StartedAt = running, a.child.pid(), a.startedAt
 		s.Version, s.Kinds = a.info.GetVersion(), kinds(a.info)
-		s.User, s.Capabilities = a.identity.name, a.identity.capabilities
+		s.User, s.Capabilities, s.SHA256 = a.identity.name, a.identity.capabilities, a.sum
 	})
+	p.mu.Lock()
+	p.info = a.info
+	p.mu.Unlock()
 	p.logger.Debug("plugin process runs", "pid", a.child.pid(), "version", a.info.GetVersion())
 	p.host.options.OnEvent(p.spec.Name, fmt.Sprintf("running: pid %d, version %s", a.child.pid(), a.info.GetVersion()))
 

@@ -291,7 +291,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 	needRoot(t)
 	binary := copyFile(t, os.Args[0], filepath.Join(openDir(t), "test"))
-	c := exec.Command(binary, "-test.run", "^(TestRunsAndStops|TestValidate|TestLacksCapabilities)$", "-test.v")
+	c := exec.Command(binary, "-test.run", "^(TestRunsAndStops|TestInspect|TestLacksCapabilities)$", "-test.v")
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	c.Dir = "/"
 	out, err := c.CombinedOutput()
@@ -315,15 +315,17 @@ func TestLacksCapabilities(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestInspect(t *testing.T) {
 	spec := fixtureSpec(t)
 	spec.Capabilities, spec.User = []string{"NET_ADMIN"}, ""
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	items := []*pluginv1.ValidateItem{{Type: "status"}, {Type: "cmdline"}}
-	problems, err := Validate(ctx, spec, items, nil)
-	if err != nil || len(problems) != 2 || problems[1].GetItem() != 1 {
-		t.Fatalf("problems %v, error %v", problems, err)
+	show := func(*pluginv1.DescribeResponse) []*pluginv1.ValidateItem { return items }
+	found, err := Inspect(ctx, spec, show, nil)
+	problems := found.Problems
+	if err != nil || len(problems) != 2 || problems[1].GetItem() != 1 || found.Info.GetVersion() != "1.2.3" {
+		t.Fatalf("found %v, error %v", found, err)
 	}
 	if caps := field(problems[0].GetMessage(), "CapEff"); caps != "0000000000000000" {
 		t.Errorf("it has the capabilities %s", caps)
@@ -334,13 +336,13 @@ func TestValidate(t *testing.T) {
 		t.Errorf("process %d is there still", pid)
 	}
 	spec.Args = []string{"wrong-item"}
-	if _, err := Validate(ctx, spec, items, nil); err == nil || !strings.Contains(err.Error(), "item 2147483648 of 2") {
+	if _, err := Inspect(ctx, spec, show, nil); err == nil || !strings.Contains(err.Error(), "item 2147483648 of 2") {
 		t.Errorf("a problem of no item gives %v", err)
 	}
 	spec.Args = []string{"never-serves"}
 	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	if _, err := Validate(short, spec, items, nil); err == nil || !strings.Contains(err.Error(), "validate with plugin fixture: start it: it did not answer in time") {
+	if _, err := Inspect(short, spec, show, nil); err == nil || !strings.Contains(err.Error(), "ask plugin fixture: start it: it did not answer in time") {
 		t.Errorf("a plugin that does not serve gives %v", err)
 	}
 }

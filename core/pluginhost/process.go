@@ -45,6 +45,7 @@ type Process struct {
 	backoff           Backoff
 	interval, timeout time.Duration
 	status            model.PluginStatus
+	info              *pluginv1.DescribeResponse
 }
 
 type stopRequest struct {
@@ -72,6 +73,13 @@ func (p *Process) Status() model.PluginStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.status
+}
+
+// Info is how the process that runs, or ran last, described itself; nil before the first.
+func (p *Process) Info() *pluginv1.DescribeResponse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.info
 }
 
 // SetBackoff changes the back-off, also of a wait that goes on.

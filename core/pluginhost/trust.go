@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,22 +56,36 @@ func verify(file *os.File, spec Spec, trusted bool) error {
 	return verifySum(file, spec)
 }
 
-func verifySum(file io.Reader, spec Spec) error {
+// sumError says that the sum that is pinned is not the executable's.
+type sumError struct{ message string }
+
+func (e *sumError) Error() string { return e.message }
+
+func verifySum(file io.ReaderAt, spec Spec) error {
 	if spec.SHA256 == "" {
 		return nil
 	}
 	want, err := hex.DecodeString(spec.SHA256)
 	if err != nil || len(want) != sha256.Size {
-		return fmt.Errorf("sha256 %q of executable %s is not %d hexadecimal digits", spec.SHA256, spec.Path, 2*sha256.Size)
+		return &sumError{fmt.Sprintf("sha256 %q of executable %s is not %d hexadecimal digits", spec.SHA256, spec.Path, 2*sha256.Size)}
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
+	got, err := sum(file)
+	if err != nil {
 		return fmt.Errorf("hash the executable %s: %w", spec.Path, err)
 	}
-	if got := sum.Sum(nil); string(got) != string(want) {
-		return fmt.Errorf("executable %s has sha256 %x, not the pinned %x: if it was upgraded on purpose, pin the new one", spec.Path, got, want)
+	if got != hex.EncodeToString(want) {
+		return &sumError{fmt.Sprintf("executable %s has sha256 %s, not the pinned %x: if it was upgraded on purpose, pin the new one", spec.Path, got, want)}
 	}
 	return nil
+}
+
+// sum is the sha256 of a file in hex.
+func sum(file io.ReaderAt) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(file, 0, math.MaxInt64)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // maxSymlinks as the kernel's limit.
