@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/poise-lb/poise/internal/version"
+	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
 	"github.com/poise-lb/poise/plugins/forwarders/ipvs"
@@ -43,7 +44,8 @@ var applets = []applet{
 // checkers are the checks that need no capability.
 func checkers() map[string]sdk.Checker {
 	return map[string]sdk.Checker{
-		tcp.Type: tcp.New(),
+		smtp.Type: smtp.New(),
+		tcp.Type:  tcp.New(),
 	}
 }
 
