@@ -16,6 +16,14 @@ type keepalived struct {
 	instances map[string]*instance
 	syncs     []syncGroup
 	sync      *syncDaemon
+	// tls and what follows hold for the checks of the whole file.
+	tls            clientTLS
+	scripts        scriptUser
+	scriptSecurity bool
+	files          map[string]*trackFile
+	sessions       map[string]*bfdInstance
+	// unverified and insecure are the files that were warned of an SSL_GET, a script.
+	unverified, insecure map[string]bool
 }
 
 // syncGroup is a vrrp_sync_group.
@@ -29,18 +37,15 @@ type syncGroup struct {
 func loadKeepalived(d *draft, at place, path string) {
 	s := &scanner{problems: &d.problems, configID: d.options.ConfigID, definitions: map[string]*definition{}}
 	s.file(at, path)
-	k := &keepalived{draft: d, defaults: newVRRPDefaults(), instances: map[string]*instance{}}
-	statements := parse(&d.problems, s.tokens)
-	// What global_defs sets holds for the whole file, wherever it stands.
-	for _, t := range statements {
-		if t.keyword() == "global_defs" && t.block {
-			k.globalDefs(t)
-		}
+	k := &keepalived{
+		draft: d, defaults: newVRRPDefaults(), instances: map[string]*instance{},
+		files: map[string]*trackFile{}, sessions: map[string]*bfdInstance{},
+		unverified: map[string]bool{}, insecure: map[string]bool{},
 	}
+	statements := parse(&d.problems, s.tokens)
+	k.forAll(statements)
 	k.each(atRoot, statements, func(t *statement) {
 		switch t.keyword() {
-		case "global_defs":
-			t.next = len(t.words)
 		case "virtual_server":
 			k.virtualServer(t)
 		case "vrrp_sync_group":
@@ -49,8 +54,29 @@ func loadKeepalived(d *draft, at place, path string) {
 			k.instance(t)
 		}
 	})
+	k.unwatched()
 	k.joinGroups()
 	k.joinSync()
+}
+
+// forAll reads the blocks that hold for the whole file, wherever they stand.
+func (k *keepalived) forAll(statements []*statement) {
+	for _, t := range statements {
+		if !t.block {
+			continue
+		}
+		switch t.keyword() {
+		case "global_defs":
+			k.globalDefs(t)
+			t.next = len(t.words)
+		case "SSL":
+			k.ssl(t)
+		case "track_file", "vrrp_track_file":
+			k.trackFile(t)
+		case "bfd_instance":
+			k.bfdInstance(t)
+		}
+	}
 }
 
 // each gives the statements of a block that poise has built to read, and tells of
@@ -125,6 +151,10 @@ func (k *keepalived) globalDefs(t *statement) {
 			k.defaults.device, _ = k.word(t)
 		case "lvs_sync_daemon":
 			k.syncDaemon(t)
+		case "script_user":
+			k.scripts = k.user(t)
+		case "enable_script_security":
+			k.scriptSecurity = k.boolean(t)
 		case "vrrp_version":
 			k.version(t)
 		case "vrrp_min_garp":

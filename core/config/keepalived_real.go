@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/poise-lb/poise/core/model"
 )
@@ -17,17 +16,8 @@ type realServer struct {
 	// method is its own, methodThen the virtual server's where it began.
 	method, methodThen *model.Forwarding
 	down               inherited
-	checks             []*tcpCheck
-}
-
-// tcpCheck is a TCP_CHECK while it is read.
-type tcpCheck struct {
-	*keepalived
-	at     place
-	target model.Target
-	source netip.Addr
-	port   uint16
-	down   inherited
+	virtualHost        string
+	checks             []*checker
 }
 
 func (v *virtualServer) realServer(t *statement) {
@@ -55,41 +45,13 @@ func (r *realServer) keyword(t *statement) {
 	case "lthreshold":
 		set(&r.r.LowerThreshold, r.keepalived, t, 0, 1<<32-1)
 	case "virtualhost":
-		r.word(t)
-	case "TCP_CHECK":
-		c := &tcpCheck{keepalived: r.keepalived, at: t.place}
-		r.each(inTCPCheck, t.body, c.keyword)
-		r.checks = append(r.checks, c)
+		r.virtualHost, _ = r.word(t)
 	default:
-		r.down.keyword(r.keepalived, t, 1)
-	}
-}
-
-func (c *tcpCheck) keyword(t *statement) {
-	switch t.keyword() {
-	case "connect_ip":
-		a, _ := c.endpoint(t)
-		c.target.Addr = netip.AddrPortFrom(a.Addr(), c.target.Addr.Port())
-		if a.Port() != 0 {
-			c.target.Addr = a
+		if kind, ok := checkKinds[t.keyword()]; ok {
+			r.check(kind, t)
+			return
 		}
-	case "connect_port":
-		port := c.target.Addr.Port()
-		set(&port, c.keepalived, t, 1, 65535)
-		c.target.Addr = netip.AddrPortFrom(c.target.Addr.Addr(), port)
-	case "bindto":
-		c.source, _ = c.address(t)
-	case "bind_if":
-		c.target.Interface, _ = c.word(t)
-	case "bind_port":
-		set(&c.port, c.keepalived, t, 1, 65535)
-	case "fwmark":
-		set(&c.target.FWMark, c.keepalived, t, 0, 1<<32-1)
-	case "nb_get_retry":
-		c.warnf(t.place, "nb_get_retry is the old spelling of retry, and keepalived 2 ignores it in a TCP_CHECK: write retry")
-		give(&c.down.retry, c.keepalived, t, 0, 1<<32-1)
-	default:
-		c.down.keyword(c.keepalived, t, 0)
+		r.down.keyword(r.keepalived, t, 1)
 	}
 }
 
@@ -164,7 +126,7 @@ func (v *virtualServer) finishReal(r *realServer) model.RealServer {
 	down := r.down.orElse(v.down)
 	m.InhibitOnFailure = value(down.inhibit, false)
 	for _, c := range r.checks {
-		check, ok := v.finishCheck(c, r.addr, down)
+		check, ok := v.finishCheck(c, r, down)
 		if !ok {
 			continue
 		}
@@ -172,54 +134,4 @@ func (v *virtualServer) finishReal(r *realServer) model.RealServer {
 		m.Alpha = m.Alpha || value(c.down.orElse(down).alpha, false)
 	}
 	return m
-}
-
-// finishCheck gives a check what it does not set itself. A check without a port goes
-// to the real server's as it is written, which for DR and TUN may be another than
-// the one in the table.
-func (v *virtualServer) finishCheck(c *tcpCheck, real netip.AddrPort, above inherited) (model.Check, bool) {
-	down := c.down.orElse(above)
-	interval := value(down.delayLoop, defaultDelayLoop)
-	check := model.Check{Type: "tcp", Target: c.target, Schedule: model.Schedule{
-		Interval:   interval,
-		Timeout:    value(down.timeout, 5*time.Second),
-		Retries:    value(down.retry, 1),
-		RetryDelay: value(down.retryDelay, time.Second),
-		Warmup:     value(down.warmup, interval),
-	}}
-	addr, port := c.target.Addr.Addr(), c.target.Addr.Port()
-	if !addr.IsValid() {
-		addr = real.Addr()
-	}
-	for _, p := range []uint16{real.Port(), v.key.Port} {
-		if port == 0 {
-			port = p
-		}
-	}
-	check.Target.Addr = netip.AddrPortFrom(addr, port)
-	if port == 0 {
-		v.errorf(c.at, "the check of real server %s has no port to connect to: write connect_port", real.Addr())
-		return check, false
-	}
-	if c.source.IsValid() || c.port != 0 {
-		check.Target.Source = netip.AddrPortFrom(source(c.source, addr), c.port)
-	}
-	if check.Target.Source.IsValid() && check.Target.Source.Addr().Is6() != addr.Is6() {
-		v.errorf(c.at, "bindto %s is not of the family of %s, which is checked", c.source, addr)
-		return check, false
-	}
-	v.addCheck(checkPlace{place: c.at}, check)
-	return check, true
-}
-
-// source is the local address of a check; if only its port is set, the unspecified
-// one of the target's family.
-func source(a, target netip.Addr) netip.Addr {
-	switch {
-	case a.IsValid():
-		return a
-	case target.Is6():
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
 }

@@ -86,6 +86,7 @@ type virtualServer struct {
 	sorryAt     place
 	weight      *uint32
 	granularity uint8
+	virtualHost string
 	down        inherited
 	real        []*realServer
 	// broken: a real server could not be read, which is told already.
@@ -160,8 +161,7 @@ func (v *virtualServer) keyword(t *statement) {
 	case "weight":
 		give(&v.weight, v.keepalived, t, 1, maxWeight)
 	case "virtualhost":
-		// A TCP check sends no name.
-		v.word(t)
+		v.virtualHost, _ = v.word(t)
 	case "sorry_server":
 		v.sorry(t)
 	case "sorry_server_inhibit":

@@ -183,6 +183,13 @@ func TestSplit(t *testing.T) {
 		`weight 'a b'`:             {"weight", "'a", "b'"},
 		"weight\u3000 5":           {"weight\u3000", "5"},
 		`script /bin/sh\ -c "a\\"`: {"script", "/bin/sh -c", `a\`},
+		// What keepalived 2.2.7 made of these was read from its dump.
+		`regex "\d+ x"`:         {"regex", "d+ x"},
+		`regex \\d+`:            {"regex", `\d+`},
+		`regex "a\tb\f\q\8"`:    {"regex", "a\tb\fq8"},
+		`regex "a\x41\101b\x4"`: {"regex", "aAAb\x04"},
+		`regex "\x414\1012\xg"`: {"regex", "A4A2xg"},
+		`regex "a\cAb" a"b c"d`: {"regex", "a\x01b", "ab cd"},
 	} {
 		tokens, ok := split(text)
 		if !ok || len(tokens) != 1 || !slices.Equal(tokens[0].words, want) {

@@ -46,6 +46,24 @@ func (k *keepalived) number(t *statement, least, most uint64) (uint64, bool) {
 	return n, true
 }
 
+// integer takes a whole number that may be negative.
+func (k *keepalived) integer(t *statement, least, most int64) (int64, bool) {
+	w, ok := k.word(t)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(w, 10, 64)
+	if err != nil && !isRange(err) {
+		k.errorf(t.place, "%s: not a whole number", t.sofar())
+		return 0, false
+	}
+	if err != nil || n < least || n > most {
+		k.errorf(t.place, "%s: not in %d..%d", t.sofar(), least, most)
+		return 0, false
+	}
+	return n, true
+}
+
 func isRange(err error) bool { return strings.Contains(err.Error(), strconv.ErrRange.Error()) }
 
 // set takes a whole number into a field; a wrong one leaves it alone.
@@ -70,22 +88,31 @@ const maxTimer = 4294967295 * time.Second
 
 // timer takes decimal seconds, exact to the microsecond.
 func (k *keepalived) timer(t *statement, least, most time.Duration) (time.Duration, bool) {
+	return k.decimal(t, time.Second, least, most)
+}
+
+// decimal takes a decimal number of units, seconds or milliseconds.
+func (k *keepalived) decimal(t *statement, unit, least, most time.Duration) (time.Duration, bool) {
 	w, ok := k.word(t)
 	if !ok {
 		return 0, false
+	}
+	name, short := "seconds", "s"
+	if unit == time.Millisecond {
+		name, short = "milliseconds", "ms"
 	}
 	if !timerPattern.MatchString(w) {
 		hint := ""
 		if _, err := time.ParseDuration(w); err == nil {
 			hint = ", without a unit"
 		}
-		k.errorf(t.place, "%s %s: not a number of seconds%s", t.keyword(), w, hint)
+		k.errorf(t.place, "%s %s: not a number of %s%s", t.keyword(), w, name, hint)
 		return 0, false
 	}
-	d, err := time.ParseDuration(w + "s")
+	d, err := time.ParseDuration(w + short)
 	d = d.Truncate(time.Microsecond)
 	if err != nil || d < least || d > most {
-		k.errorf(t.place, "%s %s: not in %g..%.0f seconds", t.keyword(), w, least.Seconds(), most.Seconds())
+		k.errorf(t.place, "%s %s: not in %g..%.0f %s", t.keyword(), w, float64(least)/float64(unit), float64(most)/float64(unit), name)
 		return 0, false
 	}
 	return d, true

@@ -16,6 +16,20 @@ const (
 	inVirtualServer context = "virtual_server"
 	inRealServer    context = "real_server"
 	inTCPCheck      context = "TCP_CHECK"
+	inHTTPGet       context = "HTTP_GET"
+	inSSLGet        context = "SSL_GET"
+	inURL           context = "url"
+	inSMTPCheck     context = "SMTP_CHECK"
+	inSMTPHost      context = "host"
+	inDNSCheck      context = "DNS_CHECK"
+	inUDPCheck      context = "UDP_CHECK"
+	inPingCheck     context = "PING_CHECK"
+	inMiscCheck     context = "MISC_CHECK"
+	inFileCheck     context = "FILE_CHECK"
+	inBFDCheck      context = "BFD_CHECK"
+	inSSL           context = "SSL"
+	inTrackFile     context = "track_file"
+	inBFDInstance   context = "bfd_instance"
 	inSyncGroup     context = "vrrp_sync_group"
 	inInstance      context = "vrrp_instance"
 	inAuth          context = "authentication"
@@ -52,18 +66,20 @@ type keyword struct {
 // of "did you mean".
 var keywords = map[context]map[string]keyword{
 	atRoot: table(
-		`global_defs{ virtual_server{ vrrp_instance{ vrrp_sync_group{`,
-		`linkbeat_use_polling use_pid_dir child_wait_time instance namespace_with_ipsets garp_group{ SSL{`,
-		`virtual_server_group{ vrrp_script{ track_file{ vrrp_track_file{ vrrp_track_process{ track_group{
-		static_ipaddress{ static_routes{ static_rules{ bfd_instance{ linkbeat_interfaces{
+		`global_defs{ virtual_server{ vrrp_instance{ vrrp_sync_group{ SSL{ track_file{ vrrp_track_file{
+		bfd_instance{`,
+		`linkbeat_use_polling use_pid_dir child_wait_time instance namespace_with_ipsets garp_group{`,
+		`virtual_server_group{ vrrp_script{ vrrp_track_process{ track_group{
+		static_ipaddress{ static_routes{ static_rules{ linkbeat_interfaces{
 		interface_up_down_delays{ net_namespace net_namespace_ipvs`),
 
 	inGlobalDefs: table(
 		`router_id default_interface lvs_sync_daemon vrrp_version vrrp_min_garp vrrp_down_timer_adverts
-		vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh`,
+		vrrp_garp_master_delay vrrp_garp_master_repeat vrrp_garp_master_refresh script_user
+		enable_script_security`,
 		`notification_email{ notification_email_from smtp_server smtp_helo_name smtp_connect_timeout
 		smtp_alert smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails
-		checker_log_all_failures rs_init_notifies script_user enable_script_security
+		checker_log_all_failures rs_init_notifies
 		max_auto_priority min_auto_priority_delay lvs_flush lvs_flush_on_stop lvs_flush_onstop
 		nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark
 		snmp_vs_stats_update_interval snmp_rs_stats_update_interval vrrp_mcast_group6
@@ -105,15 +121,32 @@ var keywords = map[context]map[string]keyword{
 
 	inRealServer: table(
 		`weight lvs_method uthreshold lthreshold inhibit_on_failure alpha retry delay_before_retry
-		warmup connect_timeout delay_loop virtualhost TCP_CHECK{`,
+		warmup connect_timeout delay_loop virtualhost TCP_CHECK{ HTTP_GET{ SSL_GET{ SMTP_CHECK{
+		DNS_CHECK{ UDP_CHECK{ PING_CHECK{ MISC_CHECK{ FILE_CHECK{ BFD_CHECK{`,
 		`smtp_alert snmp_name`,
-		`notify_up notify_down HTTP_GET{ SSL_GET{ SMTP_CHECK{ DNS_CHECK{ UDP_CHECK{ PING_CHECK{
-		MISC_CHECK{ FILE_CHECK{ BFD_CHECK{`),
+		`notify_up notify_down`),
 
-	inTCPCheck: table(
-		`connect_ip connect_port bindto bind_if bind_port connect_timeout fwmark retry nb_get_retry
-		delay_before_retry delay_loop warmup alpha`,
+	inTCPCheck: table(connecting, `log_all_failures`, ``),
+	inHTTPGet: table(connecting+` url{ http_protocol virtualhost fast_recovery enable_sni sni_name
+		tls_compliant`, `log_all_failures`, ``),
+	inSSLGet: table(connecting+` url{ http_protocol virtualhost fast_recovery enable_sni sni_name
+		tls_compliant`, `log_all_failures`, ``),
+	inURL: table(`path status_code digest virtualhost regex regex_no_match regex_options
+		regex_min_offset regex_max_offset tls_compliant`, `regex_stack`, ``),
+	inSMTPCheck: table(connecting+` helo_name host{`, `log_all_failures`, ``),
+	inSMTPHost:  table(connecting, `log_all_failures`, ``),
+	inDNSCheck:  table(connecting+` type name`, `log_all_failures`, ``),
+	inUDPCheck: table(connecting+` payload require_reply min_reply_length max_reply_length`,
 		`log_all_failures`, ``),
+	inPingCheck: table(connecting, `log_all_failures`, ``),
+	inMiscCheck: table(scheduling+` misc_path misc_timeout misc_dynamic user`, `log_all_failures`, ``),
+	inFileCheck: table(`track_file weight`, ``, ``),
+	inBFDCheck:  table(`name alpha`, ``, ``),
+
+	inSSL:       table(`password ca certificate key`, ``, ``),
+	inTrackFile: table(`file weight init_file`, ``, ``),
+	inBFDInstance: table(`neighbor_ip source_ip min_rx min_tx idle_tx multiplier passive ttl hoplimit
+		max_hops multihop weight vrrp checker`, ``, ``),
 
 	inSyncGroup: table(
 		`group{`,
@@ -139,6 +172,13 @@ var keywords = map[context]map[string]keyword{
 
 	inAuth: table(`auth_type auth_pass`, ``, ``),
 }
+
+// scheduling and connecting are the keywords that checks have in common: all that are
+// probed on a schedule, and those of them that connect to a real server.
+const (
+	scheduling = `retry nb_get_retry delay_before_retry delay_loop warmup alpha`
+	connecting = scheduling + ` connect_ip connect_port bindto bind_if bind_port connect_timeout fwmark`
+)
 
 // scripts are the keywords whose value is a command: their quotes are those of a
 // shell.
@@ -174,9 +214,16 @@ func table(has, ignores, lacks string) map[string]keyword {
 // names gives the keywords of a context in order.
 func (c context) names() []string { return slices.Sorted(maps.Keys(keywords[c])) }
 
+// homes are the contexts that home looks into: those of keywords that tell where they
+// belong.
+var homes = []context{
+	atRoot, inGlobalDefs, inVirtualServer, inRealServer, inTCPCheck, inHTTPGet, inURL, inSMTPCheck,
+	inUDPCheck, inMiscCheck, inTrackFile, inBFDInstance, inSyncGroup, inInstance, inAuth,
+}
+
 // home gives the context, other than c, that a keyword belongs in.
 func home(word string, c context) (context, bool) {
-	for _, other := range []context{atRoot, inGlobalDefs, inVirtualServer, inRealServer, inTCPCheck, inSyncGroup, inInstance, inAuth} {
+	for _, other := range homes {
 		if _, ok := keywords[other][word]; ok && other != c {
 			return other, true
 		}

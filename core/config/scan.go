@@ -229,64 +229,6 @@ func firstWord(text string) string {
 	return ""
 }
 
-// split cuts a line at blanks and braces; ok is false if a quote is not closed. A
-// quote ends a word and begins another; in a script's value quotes are those of a
-// shell: of both kinds, glued to their neighbours, with escapes.
-func split(text string) (tokens []token, ok bool) {
-	var words []string
-	var word []byte
-	inWord := false
-	endWord := func() {
-		if inWord {
-			words = append(words, string(word))
-		}
-		word, inWord = word[:0], false
-	}
-	endLine := func() {
-		endWord()
-		if len(words) > 0 {
-			tokens = append(tokens, token{words: words})
-		}
-		words = nil
-	}
-	ok = true
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		script := len(words) > 0 && scripts[words[0]]
-		switch {
-		case c == ' ' || c == '\t' || c == '\r':
-			endWord()
-		case c == '{' || c == '}':
-			endLine()
-			tokens = append(tokens, token{brace: c})
-		case c == '"' || script && c == '\'':
-			if !script {
-				endWord()
-			}
-			inWord = true
-			for i++; i < len(text) && text[i] != c; i++ {
-				if script && text[i] == '\\' && i+1 < len(text) {
-					i++
-				}
-				word = append(word, text[i])
-			}
-			if i >= len(text) {
-				ok = false
-			}
-			if !script {
-				endWord()
-			}
-		case script && c == '\\' && i+1 < len(text):
-			i++
-			word, inWord = append(word, text[i]), true
-		default:
-			word, inWord = append(word, c), true
-		}
-	}
-	endLine()
-	return tokens, ok
-}
-
 // directory is that of the file being read.
 func (s *scanner) directory() string {
 	if len(s.open) == 0 {
