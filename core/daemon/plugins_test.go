@@ -1,0 +1,311 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	controlv1 "github.com/poise-lb/poise/proto/poise/control/v1"
+)
+
+// director is a daemon that runs in the test, with directories that its plugins reach.
+type director struct {
+	controlv1.ControlServiceClient
+	dir, config string
+}
+
+// trustedDir is one where only root can write, so that a daemon of root's trusts it.
+func trustedDir(t *testing.T) string {
+	t.Helper()
+	parent := ""
+	if os.Geteuid() == 0 {
+		parent = "/run"
+	}
+	dir, err := os.MkdirTemp(parent, "poise-daemon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// executableIn copies the test binary, with a tail that makes it another one.
+func executableIn(t *testing.T, dir, name, tail string) (path, sum string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = append(data, tail...)
+	path = filepath.Join(dir, name)
+	if err := os.WriteFile(path+".new", data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	hash := sha256.Sum256(data)
+	return path, hex.EncodeToString(hash[:])
+}
+
+func startDirector(t *testing.T, dir, text string) *director {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &director{dir: dir, config: filepath.Join(dir, "poise.yaml")}
+	d.write(t, text)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Options{ConfigFile: d.config, StateDir: filepath.Join(dir, "state"), RuntimeDir: filepath.Join(dir, "run"), PluginFile: self, LogLevel: "warn"})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the daemon ended with %v", err)
+		}
+	})
+	conn, err := grpc.NewClient("passthrough:///control", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "run", "control.sock"))
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	d.ControlServiceClient = controlv1.NewControlServiceClient(conn)
+	eventually(t, "the daemon answers", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("the daemon did not start: %v", err)
+		default:
+		}
+		_, err := d.Status(t.Context(), &controlv1.StatusRequest{})
+		return err == nil
+	})
+	return d
+}
+
+func (d *director) write(t *testing.T, text string) {
+	t.Helper()
+	if err := os.WriteFile(d.config, []byte("forwarder: \"null\"\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *director) reload(t *testing.T, text string) error {
+	t.Helper()
+	d.write(t, text)
+	_, err := d.Reload(t.Context(), &controlv1.ReloadRequest{})
+	return err
+}
+
+func (d *director) status(t *testing.T) *controlv1.StatusResponse {
+	t.Helper()
+	s, err := d.Status(t.Context(), &controlv1.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (d *director) plugin(t *testing.T, name string) *controlv1.Plugin {
+	t.Helper()
+	for _, p := range d.status(t).GetPlugins() {
+		if p.GetName() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// verdicts are "192.0.2.1:80 down as told" of the first virtual server.
+func (d *director) verdicts(t *testing.T) string {
+	t.Helper()
+	var out []string
+	for _, r := range d.status(t).GetVirtualServers()[0].GetRealServers() {
+		out = append(out, strings.TrimSpace(r.GetName()+" "+r.GetVerdict()+" "+r.GetReason()))
+	}
+	return strings.Join(out, ", ")
+}
+
+// set is what a process was last sent.
+func (d *director) set(name string) string {
+	text, _ := os.ReadFile(filepath.Join(d.dir, "run", "plugins", name, "set"))
+	return string(text)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+const redisServices = `checks:
+  good: {type: redis, interval: 1s}
+  bad: {type: redis, interval: 1s, parameters: {says: down}}
+  web: {type: tcp, interval: 1s}
+virtual_servers:
+  - address: 192.0.2.100:80
+    forwarding: DR
+    real_servers:
+      - {address: "192.0.2.1:80", checks: [good, web]}
+      - {address: "192.0.2.2:80", checks: [bad]}
+`
+
+func TestThirdPartyPlugin(t *testing.T) {
+	dir := trustedDir(t)
+	path, sum := executableIn(t, dir, "redis", "one")
+	plugins := fmt.Sprintf("plugins:\n  cache:\n    path: %s\n    args: [types=redis]\n", path)
+	d := startDirector(t, dir, redisServices+plugins)
+	const want = "192.0.2.1:80 up, 192.0.2.2:80 down as told"
+	eventually(t, "both plugins' verdicts are there", func() bool { return d.verdicts(t) == want })
+	if got := d.set("cache"); strings.Count(got, "\n") != 1 || strings.Contains(got, "tcp") {
+		t.Errorf("the third party's plugin has the checks %q", got)
+	}
+	if got := d.set("checkers"); strings.Contains(got, "redis") || !strings.Contains(got, "tcp 192.0.2.1") {
+		t.Errorf("poise's own has the checks %q", got)
+	}
+	p := d.plugin(t, "cache")
+	if p.GetState() != "running" || p.GetVersion() != "1.2.3" || strings.Join(p.GetKinds(), " ") != "check/redis" || len(p.GetCapabilities()) != 0 {
+		t.Errorf("status has %v", p)
+	}
+	if os.Geteuid() == 0 && p.GetUser() != "poise" && p.GetUser() != "nobody" {
+		t.Errorf("it runs as %s", p.GetUser())
+	}
+
+	t.Run("killed", func(t *testing.T) {
+		if err := syscall.Kill(int(p.GetPid()), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it runs again and knows what it said", func() bool {
+			now := d.plugin(t, "cache")
+			return now.GetState() == "running" && now.GetPid() != p.GetPid() &&
+				strings.Contains(d.set("cache"), "redis 192.0.2.2 known VERDICT_STATE_DOWN")
+		})
+		if got := d.verdicts(t); got != want {
+			t.Errorf("the verdicts are %s", got)
+		}
+	})
+	t.Run("reload with mistakes changes nothing", func(t *testing.T) {
+		before := d.plugin(t, "cache")
+		for text, reason := range map[string]string{
+			strings.Replace(redisServices, "says: down", "sags: down", 1) + plugins:   d.config + `:4: error: check redis: json: unknown field "sags"`,
+			strings.Replace(redisServices, "type: redis", "type: redsi", 1) + plugins: d.config + ":3: error: unknown type of check redsi: no plugin offers it; did you mean redis?",
+			redisServices: d.config + ":3: error: unknown type of check redis",
+			redisServices + plugins + "    sha256: '" + strings.Repeat("0", 64) + "'\n":     d.config + ":16: error: plugin cache: executable " + path + " has sha256 " + sum + ", not the pinned 0000",
+			redisServices + plugins + "  more: {path: " + path + ", args: [types=redis]}\n": "both offer checks of type redis",
+			redisServices + plugins + "  more: {path: " + path + ", args: [types=http]}\n":  "which poise has itself",
+		} {
+			err := d.reload(t, text)
+			if err == nil || !strings.Contains(err.Error(), reason) {
+				t.Errorf("reload says %v, want %q", err, reason)
+			}
+		}
+		if after := d.plugin(t, "cache"); after.GetPid() != before.GetPid() || d.verdicts(t) != want {
+			t.Errorf("the process was %v and is %v, verdicts %s", before, after, d.verdicts(t))
+		}
+	})
+	t.Run("pinned, and another one added", func(t *testing.T) {
+		more := strings.Replace(redisServices, "type: tcp", "type: mysql", 1) + plugins + "    sha256: " + sum + "\n  sql: {path: " + path + ", args: [types=mysql, plain], tls: false}\n"
+		if err := d.reload(t, more); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "both run", func() bool {
+			return d.plugin(t, "cache").GetState() == "running" && d.plugin(t, "sql").GetState() == "running" && strings.Contains(d.set("sql"), "mysql")
+		})
+		if got := d.verdicts(t); !strings.HasPrefix(got, "192.0.2.1:80 up") || !strings.HasSuffix(got, "192.0.2.2:80 down as told") {
+			t.Errorf("the verdicts are %s", got)
+		}
+		// Without TLS the directory is what keeps others from the socket.
+		info, err := os.Stat(filepath.Join(d.dir, "run", "plugins", "sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o700 {
+			t.Errorf("the socket's directory has the mode %s", info.Mode())
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; os.Geteuid() == 0 && owner == 0 {
+			t.Error("the socket's directory is root's, not the plugin's")
+		}
+		if d.plugin(t, "checkers") != nil {
+			t.Error("poise's own checkers run, and nobody needs them")
+		}
+	})
+	t.Run("removed", func(t *testing.T) {
+		if err := d.reload(t, "checks: {web: {type: tcp}}\n"+services); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "they are gone", func() bool { return d.plugin(t, "cache") == nil && d.plugin(t, "sql") == nil })
+	})
+}
+
+// A plugin that hangs costs a bounded time, and is named.
+func TestPluginThatHangsInValidation(t *testing.T) {
+	dir := trustedDir(t)
+	path, _ := executableIn(t, dir, "redis", "one")
+	config := filepath.Join(dir, "poise.yaml")
+	text := redisServices + "plugins:\n  cache: {path: " + path + ", args: [types=redis, hangs]}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	began := time.Now()
+	if Test(t.Context(), Options{ConfigFile: config, PluginFile: self, LogLevel: "error"}, false, &out) {
+		t.Error("the configuration is good")
+	}
+	if want := config + ":12: error: ask plugin cache: ask what it is: it did not answer in time"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "unknown type") {
+		t.Errorf("said %s, want %s", out.String(), want)
+	}
+	if took := time.Since(began); took > 3*startTimeout {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// What others than root could replace is not run, and where it is named is told.
+func TestUntrustedPluginIsRefusedAtLoad(t *testing.T) {
+	dir := t.TempDir() // in /tmp
+	path, _ := executableIn(t, dir, "redis", "one")
+	config := filepath.Join(dir, "poise.yaml")
+	text := redisServices + "plugins:\n  cache:\n    user: nobody\n    path: " + path + "\n    args: [types=redis]\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	severity := "warning"
+	if os.Geteuid() == 0 {
+		severity = "error"
+	}
+	var out bytes.Buffer
+	good := Test(t.Context(), Options{ConfigFile: config, PluginFile: path, LogLevel: "error"}, false, &out)
+	if want := config + ":14: " + severity + ": plugin cache: not trusted: /tmp is writable by others than root"; good != (severity == "warning") || !strings.Contains(out.String(), want) {
+		t.Errorf("said %s, want %s", out.String(), want)
+	}
+}
