@@ -229,7 +229,10 @@ func (h *httpGet) hand(c *checker, of surroundings) {
 	if h.version == "" {
 		h.version = "1.0"
 	}
-	if h.version != "1.1" {
+	if h.version == "1.1" {
+		// keepalived asks with 1.1 and reads as if it were 1.0.
+		c.parameters["raw_body"] = true
+	} else {
 		c.parameters["http_protocol"] = h.version
 	}
 	for _, name := range []string{h.virtualHost, of.real.virtualHost, of.server.virtualHost} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -26,16 +27,18 @@ type checkDefinition struct {
 func (d *checkDefinition) of(real netip.AddrPort, servicePort uint16) (model.Check, error) {
 	d.used = true
 	c := d.check
+	rule := checkTypes[c.Type].target
+	if rule == hasNoTarget {
+		return c, nil
+	}
 	addr, port := d.addr, d.port
 	if !addr.IsValid() {
 		addr = real.Addr()
 	}
-	for _, p := range []uint16{real.Port(), servicePort} {
-		if port == 0 {
-			port = p
-		}
+	if rule != hasNoPort {
+		port = cmp.Or(port, real.Port(), servicePort)
 	}
-	if port == 0 {
+	if rule == needsPort && port == 0 {
 		return c, fmt.Errorf("the check has no port for real server %s: write port: 80 into it", real.Addr())
 	}
 	c.Target.Addr = netip.AddrPortFrom(addr, port)
@@ -109,7 +112,25 @@ func (n *native) checkDefinition(v node) (*checkDefinition, bool) {
 		t, _ := o.get("type")
 		t.errorf("unknown type of check %s: no plugin offers it", c.Type)
 	}
-	s := &c.Schedule
+	kind := checkTypes[c.Type]
+	if kind.watched {
+		n.unscheduled(o, c.Type)
+		c.Schedule = watchedSchedule
+	} else {
+		n.schedule(o, &c.Schedule)
+	}
+	n.target(o, d, kind.target)
+	if u, ok := o.get("unknown"); ok {
+		u.onUnknown(&c.OnUnknown)
+	}
+	if p, ok := o.get("parameters"); ok {
+		c.Parameters, d.lines = p.canonical()
+	}
+	o.done()
+	return d, true
+}
+
+func (n *native) schedule(o *object, s *model.Schedule) {
 	s.Interval, s.Timeout, s.Retries, s.RetryDelay = defaultInterval, defaultTimeout, 1, time.Second
 	o.duration("interval", &s.Interval, 1)
 	o.duration("timeout", &s.Timeout, 1)
@@ -117,16 +138,50 @@ func (n *native) checkDefinition(v node) (*checkDefinition, bool) {
 	o.duration("retry_delay", &s.RetryDelay, 0)
 	s.Warmup = s.Interval
 	o.duration("warmup", &s.Warmup, 0)
+}
+
+// unscheduled warns of a schedule for a check that has none.
+func (n *native) unscheduled(o *object, kind string) {
+	for _, key := range []string{"interval", "timeout", "retries", "retry_delay", "warmup"} {
+		if v, ok := o.get(key); ok {
+			n.warnf(v.place(), "%s has no effect in a check of type %s, whose results come by themselves: remove it", key, kind)
+		}
+	}
+}
+
+func (n *native) target(o *object, d *checkDefinition, rule targetRule) {
+	t := &d.check.Target
+	refuse := map[targetRule][]string{
+		hasNoPort:   {"port"},
+		hasNoTarget: {"address", "port", "source", "interface", "fwmark"},
+	}
+	for _, key := range refuse[rule] {
+		if v, ok := o.get(key); ok {
+			v.errorf("a check of type %s has no %s: remove it", d.check.Type, key)
+		}
+	}
+	if rule == hasNoTarget {
+		return
+	}
 	o.address("address", &d.addr)
-	whole(o, "port", &d.port, 1, 65535)
+	if rule != hasNoPort {
+		whole(o, "port", &d.port, 1, 65535)
+	}
 	if a, ok := o.get("source"); ok {
-		c.Target.Source, _ = a.endpoint(false)
+		t.Source, _ = a.endpoint(false)
 	}
-	o.string("interface", &c.Target.Interface)
-	whole(o, "fwmark", &c.Target.FWMark, 0, 1<<32-1)
-	if p, ok := o.get("parameters"); ok {
-		c.Parameters, d.lines = p.canonical()
+	o.string("interface", &t.Interface)
+	whole(o, "fwmark", &t.FWMark, 0, 1<<32-1)
+}
+
+// onUnknown takes keep, down or up.
+func (v node) onUnknown(to *model.OnUnknown) {
+	w, _ := v.value.(string)
+	for _, o := range []model.OnUnknown{model.KeepVerdict, model.CountDown, model.CountUp} {
+		if w == o.String() {
+			*to = o
+			return
+		}
 	}
-	o.done()
-	return d, true
+	v.wrong("keep, down or up")
 }

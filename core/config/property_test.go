@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -230,23 +231,60 @@ func drawReal(t *rapid.T, v model.VirtualServer, six bool) model.RealServer {
 		InhibitOnFailure: rapid.Bool().Draw(t, "inhibit"), Alpha: rapid.Bool().Draw(t, "alpha"),
 		UpperThreshold: rapid.Uint32().Draw(t, "upper"),
 	}
-	for range rapid.IntRange(0, 2).Draw(t, "checks") {
-		c := model.Check{
-			Type:       rapid.OneOf(rapid.Just("tcp"), wordGen).Draw(t, "type"),
-			Parameters: drawParameters(t),
-			Schedule: model.Schedule{
-				Interval: durationGen.Draw(t, "interval"), Timeout: durationGen.Draw(t, "timeout"),
-				Retries: rapid.Uint32Range(0, 9).Draw(t, "retries"), RetryDelay: durationGen.Draw(t, "delay"), Warmup: durationGen.Draw(t, "warmup"),
-			},
-			Target: model.Target{Addr: netip.AddrPortFrom(r.Addr.Addr(), 80), FWMark: rapid.Uint32().Draw(t, "mark")},
-		}
-		if rapid.Bool().Draw(t, "sourced") {
-			c.Target.Source = netip.AddrPortFrom(drawAddr(t, six), rapid.SampledFrom([]uint16{0, 99}).Draw(t, "source port"))
-			c.Target.Interface = nameGen.Draw(t, "interface")
-		}
-		r.Checks = append(r.Checks, c)
+	for range rapid.IntRange(0, 3).Draw(t, "checks") {
+		r.Checks = append(r.Checks, drawCheck(t, r.Addr.Addr(), six))
 	}
 	return r
+}
+
+// drawCheck is a check of any type, poise's own and others'.
+func drawCheck(t *rapid.T, real netip.Addr, six bool) model.Check {
+	c := model.Check{
+		Type:       rapid.OneOf(rapid.SampledFrom(slices.Sorted(maps.Keys(builtinParameters))), wordGen).Draw(t, "type"),
+		Parameters: drawParameters(t),
+		OnUnknown:  rapid.SampledFrom([]model.OnUnknown{model.KeepVerdict, model.CountDown, model.CountUp}).Draw(t, "unknown"),
+		Schedule: model.Schedule{
+			Interval: durationGen.Draw(t, "interval"), Timeout: durationGen.Draw(t, "timeout"),
+			Retries: rapid.Uint32Range(0, 9).Draw(t, "retries"), RetryDelay: durationGen.Draw(t, "delay"), Warmup: durationGen.Draw(t, "warmup"),
+		},
+	}
+	if all := builtinParameters[c.Type]; len(all) > 0 && rapid.Bool().Draw(t, "real parameters") {
+		c.Parameters = rapid.SampledFrom(all).Draw(t, "parameters of the type")
+	}
+	kind := checkTypes[c.Type]
+	if kind.watched {
+		c.Schedule = watchedSchedule
+	}
+	port := uint16(80)
+	switch kind.target {
+	case hasNoTarget:
+		return c
+	case hasNoPort:
+		port = 0
+	}
+	addr := rapid.SampledFrom([]netip.Addr{real, drawAddr(t, six)}).Draw(t, "target")
+	c.Target = model.Target{Addr: netip.AddrPortFrom(addr, port), FWMark: rapid.Uint32().Draw(t, "mark")}
+	if rapid.Bool().Draw(t, "sourced") {
+		c.Target.Source = netip.AddrPortFrom(drawAddr(t, six), rapid.SampledFrom([]uint16{0, 99}).Draw(t, "source port"))
+		c.Target.Interface = nameGen.Draw(t, "interface")
+	}
+	return c
+}
+
+// builtinParameters are parameters that poise's own types of checks take.
+var builtinParameters = map[string][]string{
+	"tcp":   nil,
+	"http":  {`{"http_protocol":"1.0"}`, `{"urls":[{"path":"/","regex":"a\\d","regex_no_match":true,"regex_options":["caseless"],"status":["200-299","404"]}]}`},
+	"ssl":   {`{"enable_sni":false,"http_protocol":"1.0","min_version":"1.0","verify":false}`},
+	"smtp":  {`{"helo_name":"a b"}`},
+	"dns":   {`{"name":"example.com.","type":"AAAA"}`},
+	"udp":   {`{"max_reply_length":9,"payload":"00FF","reply":"0X"}`, `{"payload":"1234"}`, `{"payload":"1E10"}`},
+	"ping":  nil,
+	"misc":  {`{"command":["/bin/true","","1","no","a b"],"dynamic":true,"secure":false,"user":"1000"}`},
+	"file":  {`{"init":0,"path":"/run/weight","reverse":true,"weight":0}`, `{"init":-3,"path":"/x","weight":-254}`},
+	"bfd":   {`{"idle_tx":"2s","max_hops":3,"min_rx":"300ms","multihop":true,"ttl":64}`},
+	"grpc":  {`{"service":"a","tls":true}`},
+	"agent": {`{"send":"a\n"}`},
 }
 
 func drawInstance(t *rapid.T, name string, id uint8) model.Instance {

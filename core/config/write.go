@@ -231,20 +231,31 @@ func (b *builder) check(c model.Check, real netip.AddrPort, servicePort uint16) 
 		name += "-"
 	}
 	b.names[k] = name
+	m := append(mapping{{"type", c.Type}}, schedule(c)...)
+	m = append(m, pair{"address", k.addr}, pair{"port", k.port})
+	if s := c.Target.Source; s.IsValid() {
+		m = append(m, pair{"source", endpoint(s)})
+	}
+	m = append(m, pair{"interface", c.Target.Interface}, pair{"fwmark", c.Target.FWMark})
+	if c.OnUnknown != model.KeepVerdict {
+		m = append(m, pair{"unknown", c.OnUnknown.String()})
+	}
+	m = append(m, pair{"parameters", json.RawMessage(c.Parameters)})
+	b.definitions = append(b.definitions, pair{name, m})
+	return name
+}
+
+// schedule is nothing for a check that is watched.
+func schedule(c model.Check) mapping {
+	if checkTypes[c.Type].watched {
+		return nil
+	}
 	m := mapping{
-		{"type", c.Type},
 		{"interval", c.Schedule.Interval}, {"timeout", c.Schedule.Timeout},
 		{"retries", always(c.Schedule.Retries)}, {"retry_delay", c.Schedule.RetryDelay},
 	}
 	if c.Schedule.Warmup != c.Schedule.Interval {
 		m = append(m, pair{"warmup", c.Schedule.Warmup})
 	}
-	m = append(m, pair{"address", k.addr}, pair{"port", k.port})
-	if s := c.Target.Source; s.IsValid() {
-		m = append(m, pair{"source", endpoint(s)})
-	}
-	m = append(m, pair{"interface", c.Target.Interface}, pair{"fwmark", c.Target.FWMark},
-		pair{"parameters", json.RawMessage(c.Parameters)})
-	b.definitions = append(b.definitions, pair{name, m})
-	return name
+	return m
 }
