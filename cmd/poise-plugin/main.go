@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/poise-lb/poise/internal/version"
+	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
@@ -44,6 +45,7 @@ var applets = []applet{
 // checkers are the checks that need no capability.
 func checkers() map[string]sdk.Checker {
 	return map[string]sdk.Checker{
+		dns.Type:  dns.New(),
 		smtp.Type: smtp.New(),
 		tcp.Type:  tcp.New(),
 	}
