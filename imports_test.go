@@ -64,7 +64,7 @@ var importRules = []importRule{
 		reason: "configuration types, model types and wire types are three different things: config reads files into the model and does no more",
 	},
 	{
-		of: []string{"..."}, except: []string{"core/pluginhost", "core/daemon", "cmd/poised", "sdk/...", "plugins/...", "cmd/poise-plugin"},
+		of: []string{"..."}, except: []string{"core/pluginhost", "core/daemon", "cmd/poised", "cmd/poise", "sdk/...", "plugins/...", "cmd/poise-plugin"},
 		forbidden: []string{"github.com/hashicorp/go-plugin/..."},
 		reason:    "go-plugin hangs on a plugin that does not answer; core/pluginhost and the sdk are where that is taken care of",
 	},

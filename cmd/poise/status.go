@@ -55,7 +55,7 @@ func (c *client) status(ctx context.Context) (s *controlv1.StatusResponse, err e
 
 func newPlugin(c *client) *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "look at the plugin processes"}
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(newPluginTest(), &cobra.Command{
 		Use: "list", Short: "list the plugin processes", Args: cobra.NoArgs,
 		Long: `Lists the plugin processes: what they do, how often they were started again and why,
 and the user and capabilities they run with.`,
