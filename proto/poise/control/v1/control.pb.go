@@ -577,6 +577,8 @@ type RealServer struct {
 	Checks []*Check `protobuf:"bytes,13,rep,name=checks,proto3" json:"checks,omitempty"`
 	// When a drain ends and the real server leaves the table; absent: never.
 	DrainDeadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=drain_deadline,json=drainDeadline,proto3" json:"drain_deadline,omitempty"`
+	// What it asks for itself through its checks: "drain", "maint"; empty: nothing.
+	Admin         string `protobuf:"bytes,15,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -709,6 +711,13 @@ func (x *RealServer) GetDrainDeadline() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *RealServer) GetAdmin() string {
+	if x != nil {
+		return x.Admin
+	}
+	return ""
+}
+
 // Check is a check of a real server as it is now.
 type Check struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -725,7 +734,18 @@ type Check struct {
 	// Its identifier in logs.
 	Id string `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`
 	// Time between probes.
-	Interval      *durationpb.Duration `protobuf:"bytes,7,opt,name=interval,proto3" json:"interval,omitempty"`
+	Interval *durationpb.Duration `protobuf:"bytes,7,opt,name=interval,proto3" json:"interval,omitempty"`
+	// What it does to the real server's weight: "+3", "=8", "50%"; empty: nothing.
+	Weight string `protobuf:"bytes,8,opt,name=weight,proto3" json:"weight,omitempty"`
+	// What the real server asks for itself through it: "drain", "maint"; empty: nothing.
+	Admin string `protobuf:"bytes,9,opt,name=admin,proto3" json:"admin,omitempty"`
+	// The plugin process that probes it; empty: none offers its type.
+	Plugin string `protobuf:"bytes,10,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	// Why it cannot be carried out; empty if it can. Its verdict stays what it was.
+	Rejected string `protobuf:"bytes,11,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// Since when there has been no fresh probe of it, because of its plugin process, not
+	// of its target; absent: probes are fresh. Its verdict stays what it was.
+	StaleSince    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=stale_since,json=staleSince,proto3" json:"stale_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -805,6 +825,41 @@ func (x *Check) GetId() string {
 func (x *Check) GetInterval() *durationpb.Duration {
 	if x != nil {
 		return x.Interval
+	}
+	return nil
+}
+
+func (x *Check) GetWeight() string {
+	if x != nil {
+		return x.Weight
+	}
+	return ""
+}
+
+func (x *Check) GetAdmin() string {
+	if x != nil {
+		return x.Admin
+	}
+	return ""
+}
+
+func (x *Check) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *Check) GetRejected() string {
+	if x != nil {
+		return x.Rejected
+	}
+	return ""
+}
+
+func (x *Check) GetStaleSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StaleSince
 	}
 	return nil
 }
@@ -1060,7 +1115,23 @@ type Plugin struct {
 	// Its capabilities: "NET_ADMIN".
 	Capabilities []string `protobuf:"bytes,10,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Path of its executable.
-	Path          string `protobuf:"bytes,11,opt,name=path,proto3" json:"path,omitempty"`
+	Path string `protobuf:"bytes,11,opt,name=path,proto3" json:"path,omitempty"`
+	// SHA-256 of the executable that runs, in hex; empty for poise's own, unless pinned.
+	Sha256 string `protobuf:"bytes,12,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// For one with checks: how many it was sent, probes it has ended since it started,
+	// those of them that did not succeed, and those left out because the one before had
+	// not returned.
+	Checks uint64 `protobuf:"varint,13,opt,name=checks,proto3" json:"checks,omitempty"`
+	// See checks.
+	Probes uint64 `protobuf:"varint,14,opt,name=probes,proto3" json:"probes,omitempty"`
+	// See checks.
+	ProbeFailures uint64 `protobuf:"varint,15,opt,name=probe_failures,json=probeFailures,proto3" json:"probe_failures,omitempty"`
+	// See checks.
+	ProbesOverdue uint64 `protobuf:"varint,16,opt,name=probes_overdue,json=probesOverdue,proto3" json:"probes_overdue,omitempty"`
+	// For one with checks: when it was last heard. Absent: never.
+	HeardAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=heard_at,json=heardAt,proto3" json:"heard_at,omitempty"`
+	// What is wrong with its work now, for people: "silent for 12s"; empty: nothing.
+	Trouble       string `protobuf:"bytes,18,opt,name=trouble,proto3" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1168,6 +1239,55 @@ func (x *Plugin) GetCapabilities() []string {
 func (x *Plugin) GetPath() string {
 	if x != nil {
 		return x.Path
+	}
+	return ""
+}
+
+func (x *Plugin) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *Plugin) GetChecks() uint64 {
+	if x != nil {
+		return x.Checks
+	}
+	return 0
+}
+
+func (x *Plugin) GetProbes() uint64 {
+	if x != nil {
+		return x.Probes
+	}
+	return 0
+}
+
+func (x *Plugin) GetProbeFailures() uint64 {
+	if x != nil {
+		return x.ProbeFailures
+	}
+	return 0
+}
+
+func (x *Plugin) GetProbesOverdue() uint64 {
+	if x != nil {
+		return x.ProbesOverdue
+	}
+	return 0
+}
+
+func (x *Plugin) GetHeardAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeardAt
+	}
+	return nil
+}
+
+func (x *Plugin) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
 	}
 	return ""
 }
@@ -1522,6 +1642,726 @@ func (x *ReloadResponse) GetWarnings() []string {
 	return nil
 }
 
+// ProbeRequest asks for probes.
+type ProbeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one is set.
+	//
+	// Types that are valid to be assigned to What:
+	//
+	//	*ProbeRequest_RealServer
+	//	*ProbeRequest_Target
+	What          isProbeRequest_What `protobuf_oneof:"what"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRequest) Reset() {
+	*x = ProbeRequest{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRequest) ProtoMessage() {}
+
+func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
+func (*ProbeRequest) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ProbeRequest) GetWhat() isProbeRequest_What {
+	if x != nil {
+		return x.What
+	}
+	return nil
+}
+
+func (x *ProbeRequest) GetRealServer() *ProbeRealServer {
+	if x != nil {
+		if x, ok := x.What.(*ProbeRequest_RealServer); ok {
+			return x.RealServer
+		}
+	}
+	return nil
+}
+
+func (x *ProbeRequest) GetTarget() *ProbeTarget {
+	if x != nil {
+		if x, ok := x.What.(*ProbeRequest_Target); ok {
+			return x.Target
+		}
+	}
+	return nil
+}
+
+type isProbeRequest_What interface {
+	isProbeRequest_What()
+}
+
+type ProbeRequest_RealServer struct {
+	// The configured checks of a real server.
+	RealServer *ProbeRealServer `protobuf:"bytes,1,opt,name=real_server,json=realServer,proto3,oneof"`
+}
+
+type ProbeRequest_Target struct {
+	// Any target.
+	Target *ProbeTarget `protobuf:"bytes,2,opt,name=target,proto3,oneof"`
+}
+
+func (*ProbeRequest_RealServer) isProbeRequest_What() {}
+
+func (*ProbeRequest_Target) isProbeRequest_What() {}
+
+// ProbeRealServer asks for the configured checks of a real server.
+type ProbeRealServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. As in SetOverrideRequest.
+	VirtualServer string `protobuf:"bytes,1,opt,name=virtual_server,json=virtualServer,proto3" json:"virtual_server,omitempty"`
+	// Required. As in SetOverrideRequest.
+	RealServer string `protobuf:"bytes,2,opt,name=real_server,json=realServer,proto3" json:"real_server,omitempty"`
+	// Optional. Which of its checks: an id as status has it, a type, or a number from 1 in
+	// the order of status. Empty: all.
+	Check         string `protobuf:"bytes,3,opt,name=check,proto3" json:"check,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRealServer) Reset() {
+	*x = ProbeRealServer{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRealServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRealServer) ProtoMessage() {}
+
+func (x *ProbeRealServer) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRealServer.ProtoReflect.Descriptor instead.
+func (*ProbeRealServer) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ProbeRealServer) GetVirtualServer() string {
+	if x != nil {
+		return x.VirtualServer
+	}
+	return ""
+}
+
+func (x *ProbeRealServer) GetRealServer() string {
+	if x != nil {
+		return x.RealServer
+	}
+	return ""
+}
+
+func (x *ProbeRealServer) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
+// ProbeTarget asks for a probe of any target.
+type ProbeTarget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The type of check: "tcp".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// What to probe: "192.0.2.1:80", "[2001:db8::1]:80", "192.0.2.1". Empty for a type
+	// without a target.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// Optional. Parameters of the type as JSON.
+	ParametersJson []byte `protobuf:"bytes,3,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
+	// Optional. Time for the probe; absent: 5 s.
+	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Optional. Local address to probe from, with or without a port.
+	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	// Optional. Interface to probe through.
+	Interface string `protobuf:"bytes,6,opt,name=interface,proto3" json:"interface,omitempty"`
+	// Optional. Firewall mark of the probe's packets.
+	Fwmark        uint32 `protobuf:"varint,7,opt,name=fwmark,proto3" json:"fwmark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeTarget) Reset() {
+	*x = ProbeTarget{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeTarget) ProtoMessage() {}
+
+func (x *ProbeTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeTarget.ProtoReflect.Descriptor instead.
+func (*ProbeTarget) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ProbeTarget) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ProbeTarget) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ProbeTarget) GetParametersJson() []byte {
+	if x != nil {
+		return x.ParametersJson
+	}
+	return nil
+}
+
+func (x *ProbeTarget) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *ProbeTarget) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ProbeTarget) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *ProbeTarget) GetFwmark() uint32 {
+	if x != nil {
+		return x.Fwmark
+	}
+	return 0
+}
+
+// ProbeResponse is what the probes found.
+type ProbeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of status.
+	Results []*ProbeResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// The real server, as status names it: "TCP 192.0.2.100:80 192.0.2.1:80"; empty for a
+	// target.
+	RealServer    string `protobuf:"bytes,2,opt,name=real_server,json=realServer,proto3" json:"real_server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeResponse) Reset() {
+	*x = ProbeResponse{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResponse) ProtoMessage() {}
+
+func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
+func (*ProbeResponse) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ProbeResponse) GetResults() []*ProbeResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *ProbeResponse) GetRealServer() string {
+	if x != nil {
+		return x.RealServer
+	}
+	return ""
+}
+
+// ProbeResult is what one probe found.
+type ProbeResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Type and target of the check.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// See type.
+	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// "up", "down" or "unknown" (the probe could not be made).
+	Verdict string `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// Why, for people.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long the probe took.
+	Duration *durationpb.Duration `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	// What happened, step by step, for people.
+	Transcript []string `protobuf:"bytes,6,rep,name=transcript,proto3" json:"transcript,omitempty"`
+	// As in Check.
+	Weight string `protobuf:"bytes,7,opt,name=weight,proto3" json:"weight,omitempty"`
+	// As in Check.
+	Admin string `protobuf:"bytes,8,opt,name=admin,proto3" json:"admin,omitempty"`
+	// The plugin process that made it.
+	Plugin string `protobuf:"bytes,9,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	// The check's id; empty for a target.
+	CheckId string `protobuf:"bytes,10,opt,name=check_id,json=checkId,proto3" json:"check_id,omitempty"`
+	// What the check says at this moment, by its schedule; empty for a target.
+	Known         string `protobuf:"bytes,11,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeResult) Reset() {
+	*x = ProbeResult{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResult) ProtoMessage() {}
+
+func (x *ProbeResult) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
+func (*ProbeResult) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ProbeResult) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *ProbeResult) GetTranscript() []string {
+	if x != nil {
+		return x.Transcript
+	}
+	return nil
+}
+
+func (x *ProbeResult) GetWeight() string {
+	if x != nil {
+		return x.Weight
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetAdmin() string {
+	if x != nil {
+		return x.Admin
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetCheckId() string {
+	if x != nil {
+		return x.CheckId
+	}
+	return ""
+}
+
+func (x *ProbeResult) GetKnown() string {
+	if x != nil {
+		return x.Known
+	}
+	return ""
+}
+
+// RestartPluginRequest names a plugin process.
+type RestartPluginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. As status names it: "checkers".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartPluginRequest) Reset() {
+	*x = RestartPluginRequest{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartPluginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartPluginRequest) ProtoMessage() {}
+
+func (x *RestartPluginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartPluginRequest.ProtoReflect.Descriptor instead.
+func (*RestartPluginRequest) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RestartPluginRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RestartPluginResponse says that it runs again.
+type RestartPluginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The process as it is now.
+	Plugin *Plugin `protobuf:"bytes,1,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	// SHA-256 of the executable that ran before, in hex; empty: not known.
+	PreviousSha256 string `protobuf:"bytes,2,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RestartPluginResponse) Reset() {
+	*x = RestartPluginResponse{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartPluginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartPluginResponse) ProtoMessage() {}
+
+func (x *RestartPluginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartPluginResponse.ProtoReflect.Descriptor instead.
+func (*RestartPluginResponse) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RestartPluginResponse) GetPlugin() *Plugin {
+	if x != nil {
+		return x.Plugin
+	}
+	return nil
+}
+
+func (x *RestartPluginResponse) GetPreviousSha256() string {
+	if x != nil {
+		return x.PreviousSha256
+	}
+	return ""
+}
+
+// DescribePluginRequest names a plugin or a type.
+type DescribePluginRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. A plugin process as status names it ("checkers"), or a type ("http").
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribePluginRequest) Reset() {
+	*x = DescribePluginRequest{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribePluginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribePluginRequest) ProtoMessage() {}
+
+func (x *DescribePluginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribePluginRequest.ProtoReflect.Descriptor instead.
+func (*DescribePluginRequest) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DescribePluginRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DescribePluginResponse is what a plugin offers.
+type DescribePluginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The process as it is now; without a state if it does not run.
+	Plugin *Plugin `protobuf:"bytes,1,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	// What it offers: all, or the type that was asked for.
+	Kinds []*PluginKind `protobuf:"bytes,2,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// The name it gives itself.
+	OwnName       string `protobuf:"bytes,3,opt,name=own_name,json=ownName,proto3" json:"own_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribePluginResponse) Reset() {
+	*x = DescribePluginResponse{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribePluginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribePluginResponse) ProtoMessage() {}
+
+func (x *DescribePluginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribePluginResponse.ProtoReflect.Descriptor instead.
+func (*DescribePluginResponse) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DescribePluginResponse) GetPlugin() *Plugin {
+	if x != nil {
+		return x.Plugin
+	}
+	return nil
+}
+
+func (x *DescribePluginResponse) GetKinds() []*PluginKind {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *DescribePluginResponse) GetOwnName() string {
+	if x != nil {
+		return x.OwnName
+	}
+	return ""
+}
+
+// PluginKind is one thing a plugin offers.
+type PluginKind struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "check", "forward" or "failover".
+	Interface string `protobuf:"bytes,1,opt,name=interface,proto3" json:"interface,omitempty"`
+	// Its name in configurations: "tcp".
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// JSON Schema of its parameters; empty: it has none to show.
+	ParametersSchemaJson []byte `protobuf:"bytes,3,opt,name=parameters_schema_json,json=parametersSchemaJson,proto3" json:"parameters_schema_json,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *PluginKind) Reset() {
+	*x = PluginKind{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PluginKind) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PluginKind) ProtoMessage() {}
+
+func (x *PluginKind) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PluginKind.ProtoReflect.Descriptor instead.
+func (*PluginKind) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PluginKind) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *PluginKind) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *PluginKind) GetParametersSchemaJson() []byte {
+	if x != nil {
+		return x.ParametersSchemaJson
+	}
+	return nil
+}
+
 var File_poise_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_poise_control_v1_control_proto_rawDesc = "" +
@@ -1564,7 +2404,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\fsorry_server\x18\x06 \x01(\tR\vsorryServer\x12!\n" +
 	"\fsorry_active\x18\a \x01(\bR\vsorryActive\x12?\n" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.control.v1.RealServerR\vrealServers\x12 \n" +
-	"\vconnections\x18\t \x01(\x04R\vconnections\"\x90\x04\n" +
+	"\vconnections\x18\t \x01(\x04R\vconnections\"\xa6\x04\n" +
 	"\n" +
 	"RealServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1581,7 +2421,8 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x14inactive_connections\x18\v \x01(\rR\x13inactiveConnections\x12 \n" +
 	"\vconnections\x18\f \x01(\x04R\vconnections\x12/\n" +
 	"\x06checks\x18\r \x03(\v2\x17.poise.control.v1.CheckR\x06checks\x12A\n" +
-	"\x0edrain_deadline\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\rdrainDeadline\"\xde\x01\n" +
+	"\x0edrain_deadline\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\rdrainDeadline\x12\x14\n" +
+	"\x05admin\x18\x0f \x01(\tR\x05admin\"\xfd\x02\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x18\n" +
@@ -1589,7 +2430,14 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x0e\n" +
 	"\x02id\x18\x06 \x01(\tR\x02id\x125\n" +
-	"\binterval\x18\a \x01(\v2\x19.google.protobuf.DurationR\binterval\"\xbb\x01\n" +
+	"\binterval\x18\a \x01(\v2\x19.google.protobuf.DurationR\binterval\x12\x16\n" +
+	"\x06weight\x18\b \x01(\tR\x06weight\x12\x14\n" +
+	"\x05admin\x18\t \x01(\tR\x05admin\x12\x16\n" +
+	"\x06plugin\x18\n" +
+	" \x01(\tR\x06plugin\x12\x1a\n" +
+	"\brejected\x18\v \x01(\tR\brejected\x12;\n" +
+	"\vstale_since\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"staleSince\"\xbb\x01\n" +
 	"\rFailoverGroup\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x16\n" +
@@ -1612,7 +2460,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x12addresses_restored\x18\f \x01(\x04R\x11addressesRestored\x1a?\n" +
 	"\x11PacketErrorsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xba\x02\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa1\x04\n" +
 	"\x06Plugin\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -1626,7 +2474,14 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x04user\x18\t \x01(\tR\x04user\x12\"\n" +
 	"\fcapabilities\x18\n" +
 	" \x03(\tR\fcapabilities\x12\x12\n" +
-	"\x04path\x18\v \x01(\tR\x04path\"'\n" +
+	"\x04path\x18\v \x01(\tR\x04path\x12\x16\n" +
+	"\x06sha256\x18\f \x01(\tR\x06sha256\x12\x16\n" +
+	"\x06checks\x18\r \x01(\x04R\x06checks\x12\x16\n" +
+	"\x06probes\x18\x0e \x01(\x04R\x06probes\x12%\n" +
+	"\x0eprobe_failures\x18\x0f \x01(\x04R\rprobeFailures\x12%\n" +
+	"\x0eprobes_overdue\x18\x10 \x01(\x04R\rprobesOverdue\x125\n" +
+	"\bheard_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\aheardAt\x12\x18\n" +
+	"\atrouble\x18\x12 \x01(\tR\atrouble\"'\n" +
 	"\rEventsRequest\x12\x16\n" +
 	"\x06follow\x18\x01 \x01(\bR\x06follow\"\x9e\x01\n" +
 	"\x0eEventsResponse\x12*\n" +
@@ -1648,19 +2503,75 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"realServer\"\x0f\n" +
 	"\rReloadRequest\",\n" +
 	"\x0eReloadResponse\x12\x1a\n" +
-	"\bwarnings\x18\x01 \x03(\tR\bwarnings*\xb4\x01\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\x95\x01\n" +
+	"\fProbeRequest\x12D\n" +
+	"\vreal_server\x18\x01 \x01(\v2!.poise.control.v1.ProbeRealServerH\x00R\n" +
+	"realServer\x127\n" +
+	"\x06target\x18\x02 \x01(\v2\x1d.poise.control.v1.ProbeTargetH\x00R\x06targetB\x06\n" +
+	"\x04what\"o\n" +
+	"\x0fProbeRealServer\x12%\n" +
+	"\x0evirtual_server\x18\x01 \x01(\tR\rvirtualServer\x12\x1f\n" +
+	"\vreal_server\x18\x02 \x01(\tR\n" +
+	"realServer\x12\x14\n" +
+	"\x05check\x18\x03 \x01(\tR\x05check\"\xe5\x01\n" +
+	"\vProbeTarget\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12'\n" +
+	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x123\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x12\x1c\n" +
+	"\tinterface\x18\x06 \x01(\tR\tinterface\x12\x16\n" +
+	"\x06fwmark\x18\a \x01(\rR\x06fwmark\"i\n" +
+	"\rProbeResponse\x127\n" +
+	"\aresults\x18\x01 \x03(\v2\x1d.poise.control.v1.ProbeResultR\aresults\x12\x1f\n" +
+	"\vreal_server\x18\x02 \x01(\tR\n" +
+	"realServer\"\xb9\x02\n" +
+	"\vProbeResult\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x18\n" +
+	"\averdict\x18\x03 \x01(\tR\averdict\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x125\n" +
+	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
+	"\n" +
+	"transcript\x18\x06 \x03(\tR\n" +
+	"transcript\x12\x16\n" +
+	"\x06weight\x18\a \x01(\tR\x06weight\x12\x14\n" +
+	"\x05admin\x18\b \x01(\tR\x05admin\x12\x16\n" +
+	"\x06plugin\x18\t \x01(\tR\x06plugin\x12\x19\n" +
+	"\bcheck_id\x18\n" +
+	" \x01(\tR\acheckId\x12\x14\n" +
+	"\x05known\x18\v \x01(\tR\x05known\"*\n" +
+	"\x14RestartPluginRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"r\n" +
+	"\x15RestartPluginResponse\x120\n" +
+	"\x06plugin\x18\x01 \x01(\v2\x18.poise.control.v1.PluginR\x06plugin\x12'\n" +
+	"\x0fprevious_sha256\x18\x02 \x01(\tR\x0epreviousSha256\"+\n" +
+	"\x15DescribePluginRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x99\x01\n" +
+	"\x16DescribePluginResponse\x120\n" +
+	"\x06plugin\x18\x01 \x01(\v2\x18.poise.control.v1.PluginR\x06plugin\x122\n" +
+	"\x05kinds\x18\x02 \x03(\v2\x1c.poise.control.v1.PluginKindR\x05kinds\x12\x19\n" +
+	"\bown_name\x18\x03 \x01(\tR\aownName\"t\n" +
+	"\n" +
+	"PluginKind\x12\x1c\n" +
+	"\tinterface\x18\x01 \x01(\tR\tinterface\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x124\n" +
+	"\x16parameters_schema_json\x18\x03 \x01(\fR\x14parametersSchemaJson*\xb4\x01\n" +
 	"\fOverrideMode\x12\x1d\n" +
 	"\x19OVERRIDE_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13OVERRIDE_MODE_READY\x10\x01\x12\x17\n" +
 	"\x13OVERRIDE_MODE_DRAIN\x10\x02\x12\x17\n" +
 	"\x13OVERRIDE_MODE_MAINT\x10\x03\x12\x18\n" +
 	"\x14OVERRIDE_MODE_WEIGHT\x10\x04\x12 \n" +
-	"\x1cOVERRIDE_MODE_WEIGHT_DEFAULT\x10\x052\xd5\x02\n" +
+	"\x1cOVERRIDE_MODE_WEIGHT_DEFAULT\x10\x052\xe6\x04\n" +
 	"\x0eControlService\x12K\n" +
 	"\x06Status\x12\x1f.poise.control.v1.StatusRequest\x1a .poise.control.v1.StatusResponse\x12M\n" +
 	"\x06Events\x12\x1f.poise.control.v1.EventsRequest\x1a .poise.control.v1.EventsResponse0\x01\x12Z\n" +
 	"\vSetOverride\x12$.poise.control.v1.SetOverrideRequest\x1a%.poise.control.v1.SetOverrideResponse\x12K\n" +
-	"\x06Reload\x12\x1f.poise.control.v1.ReloadRequest\x1a .poise.control.v1.ReloadResponseB<Z:github.com/poise-lb/poise/proto/poise/control/v1;controlv1b\x06proto3"
+	"\x06Reload\x12\x1f.poise.control.v1.ReloadRequest\x1a .poise.control.v1.ReloadResponse\x12H\n" +
+	"\x05Probe\x12\x1e.poise.control.v1.ProbeRequest\x1a\x1f.poise.control.v1.ProbeResponse\x12`\n" +
+	"\rRestartPlugin\x12&.poise.control.v1.RestartPluginRequest\x1a'.poise.control.v1.RestartPluginResponse\x12c\n" +
+	"\x0eDescribePlugin\x12'.poise.control.v1.DescribePluginRequest\x1a(.poise.control.v1.DescribePluginResponseB<Z:github.com/poise-lb/poise/proto/poise/control/v1;controlv1b\x06proto3"
 
 var (
 	file_poise_control_v1_control_proto_rawDescOnce sync.Once
@@ -1675,28 +2586,38 @@ func file_poise_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_poise_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poise_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_poise_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_poise_control_v1_control_proto_goTypes = []any{
-	(OverrideMode)(0),             // 0: poise.control.v1.OverrideMode
-	(*StatusRequest)(nil),         // 1: poise.control.v1.StatusRequest
-	(*StatusResponse)(nil),        // 2: poise.control.v1.StatusResponse
-	(*Daemon)(nil),                // 3: poise.control.v1.Daemon
-	(*Forwarder)(nil),             // 4: poise.control.v1.Forwarder
-	(*VirtualServer)(nil),         // 5: poise.control.v1.VirtualServer
-	(*RealServer)(nil),            // 6: poise.control.v1.RealServer
-	(*Check)(nil),                 // 7: poise.control.v1.Check
-	(*FailoverGroup)(nil),         // 8: poise.control.v1.FailoverGroup
-	(*Instance)(nil),              // 9: poise.control.v1.Instance
-	(*Plugin)(nil),                // 10: poise.control.v1.Plugin
-	(*EventsRequest)(nil),         // 11: poise.control.v1.EventsRequest
-	(*EventsResponse)(nil),        // 12: poise.control.v1.EventsResponse
-	(*SetOverrideRequest)(nil),    // 13: poise.control.v1.SetOverrideRequest
-	(*SetOverrideResponse)(nil),   // 14: poise.control.v1.SetOverrideResponse
-	(*ReloadRequest)(nil),         // 15: poise.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 16: poise.control.v1.ReloadResponse
-	nil,                           // 17: poise.control.v1.Instance.PacketErrorsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(OverrideMode)(0),              // 0: poise.control.v1.OverrideMode
+	(*StatusRequest)(nil),          // 1: poise.control.v1.StatusRequest
+	(*StatusResponse)(nil),         // 2: poise.control.v1.StatusResponse
+	(*Daemon)(nil),                 // 3: poise.control.v1.Daemon
+	(*Forwarder)(nil),              // 4: poise.control.v1.Forwarder
+	(*VirtualServer)(nil),          // 5: poise.control.v1.VirtualServer
+	(*RealServer)(nil),             // 6: poise.control.v1.RealServer
+	(*Check)(nil),                  // 7: poise.control.v1.Check
+	(*FailoverGroup)(nil),          // 8: poise.control.v1.FailoverGroup
+	(*Instance)(nil),               // 9: poise.control.v1.Instance
+	(*Plugin)(nil),                 // 10: poise.control.v1.Plugin
+	(*EventsRequest)(nil),          // 11: poise.control.v1.EventsRequest
+	(*EventsResponse)(nil),         // 12: poise.control.v1.EventsResponse
+	(*SetOverrideRequest)(nil),     // 13: poise.control.v1.SetOverrideRequest
+	(*SetOverrideResponse)(nil),    // 14: poise.control.v1.SetOverrideResponse
+	(*ReloadRequest)(nil),          // 15: poise.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 16: poise.control.v1.ReloadResponse
+	(*ProbeRequest)(nil),           // 17: poise.control.v1.ProbeRequest
+	(*ProbeRealServer)(nil),        // 18: poise.control.v1.ProbeRealServer
+	(*ProbeTarget)(nil),            // 19: poise.control.v1.ProbeTarget
+	(*ProbeResponse)(nil),          // 20: poise.control.v1.ProbeResponse
+	(*ProbeResult)(nil),            // 21: poise.control.v1.ProbeResult
+	(*RestartPluginRequest)(nil),   // 22: poise.control.v1.RestartPluginRequest
+	(*RestartPluginResponse)(nil),  // 23: poise.control.v1.RestartPluginResponse
+	(*DescribePluginRequest)(nil),  // 24: poise.control.v1.DescribePluginRequest
+	(*DescribePluginResponse)(nil), // 25: poise.control.v1.DescribePluginResponse
+	(*PluginKind)(nil),             // 26: poise.control.v1.PluginKind
+	nil,                            // 27: poise.control.v1.Instance.PacketErrorsEntry
+	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 29: google.protobuf.Duration
 }
 var file_poise_control_v1_control_proto_depIdxs = []int32{
 	3,  // 0: poise.control.v1.StatusResponse.daemon:type_name -> poise.control.v1.Daemon
@@ -1704,35 +2625,51 @@ var file_poise_control_v1_control_proto_depIdxs = []int32{
 	8,  // 2: poise.control.v1.StatusResponse.failover_groups:type_name -> poise.control.v1.FailoverGroup
 	10, // 3: poise.control.v1.StatusResponse.plugins:type_name -> poise.control.v1.Plugin
 	4,  // 4: poise.control.v1.StatusResponse.forwarder:type_name -> poise.control.v1.Forwarder
-	18, // 5: poise.control.v1.Daemon.started_at:type_name -> google.protobuf.Timestamp
-	18, // 6: poise.control.v1.Daemon.config_loaded_at:type_name -> google.protobuf.Timestamp
-	18, // 7: poise.control.v1.Forwarder.applied_at:type_name -> google.protobuf.Timestamp
+	28, // 5: poise.control.v1.Daemon.started_at:type_name -> google.protobuf.Timestamp
+	28, // 6: poise.control.v1.Daemon.config_loaded_at:type_name -> google.protobuf.Timestamp
+	28, // 7: poise.control.v1.Forwarder.applied_at:type_name -> google.protobuf.Timestamp
 	6,  // 8: poise.control.v1.VirtualServer.real_servers:type_name -> poise.control.v1.RealServer
-	18, // 9: poise.control.v1.RealServer.since:type_name -> google.protobuf.Timestamp
+	28, // 9: poise.control.v1.RealServer.since:type_name -> google.protobuf.Timestamp
 	7,  // 10: poise.control.v1.RealServer.checks:type_name -> poise.control.v1.Check
-	18, // 11: poise.control.v1.RealServer.drain_deadline:type_name -> google.protobuf.Timestamp
-	18, // 12: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
-	19, // 13: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
-	18, // 14: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
-	9,  // 15: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
-	17, // 16: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
-	18, // 17: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
-	18, // 18: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
-	0,  // 19: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
-	19, // 20: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
-	1,  // 21: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
-	11, // 22: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
-	13, // 23: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
-	15, // 24: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
-	2,  // 25: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
-	12, // 26: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
-	14, // 27: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
-	16, // 28: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	28, // 11: poise.control.v1.RealServer.drain_deadline:type_name -> google.protobuf.Timestamp
+	28, // 12: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
+	29, // 13: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
+	28, // 14: poise.control.v1.Check.stale_since:type_name -> google.protobuf.Timestamp
+	28, // 15: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
+	9,  // 16: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
+	27, // 17: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
+	28, // 18: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
+	28, // 19: poise.control.v1.Plugin.heard_at:type_name -> google.protobuf.Timestamp
+	28, // 20: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
+	0,  // 21: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
+	29, // 22: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
+	18, // 23: poise.control.v1.ProbeRequest.real_server:type_name -> poise.control.v1.ProbeRealServer
+	19, // 24: poise.control.v1.ProbeRequest.target:type_name -> poise.control.v1.ProbeTarget
+	29, // 25: poise.control.v1.ProbeTarget.timeout:type_name -> google.protobuf.Duration
+	21, // 26: poise.control.v1.ProbeResponse.results:type_name -> poise.control.v1.ProbeResult
+	29, // 27: poise.control.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
+	10, // 28: poise.control.v1.RestartPluginResponse.plugin:type_name -> poise.control.v1.Plugin
+	10, // 29: poise.control.v1.DescribePluginResponse.plugin:type_name -> poise.control.v1.Plugin
+	26, // 30: poise.control.v1.DescribePluginResponse.kinds:type_name -> poise.control.v1.PluginKind
+	1,  // 31: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
+	11, // 32: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
+	13, // 33: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
+	15, // 34: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
+	17, // 35: poise.control.v1.ControlService.Probe:input_type -> poise.control.v1.ProbeRequest
+	22, // 36: poise.control.v1.ControlService.RestartPlugin:input_type -> poise.control.v1.RestartPluginRequest
+	24, // 37: poise.control.v1.ControlService.DescribePlugin:input_type -> poise.control.v1.DescribePluginRequest
+	2,  // 38: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
+	12, // 39: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
+	14, // 40: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
+	16, // 41: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
+	20, // 42: poise.control.v1.ControlService.Probe:output_type -> poise.control.v1.ProbeResponse
+	23, // 43: poise.control.v1.ControlService.RestartPlugin:output_type -> poise.control.v1.RestartPluginResponse
+	25, // 44: poise.control.v1.ControlService.DescribePlugin:output_type -> poise.control.v1.DescribePluginResponse
+	38, // [38:45] is the sub-list for method output_type
+	31, // [31:38] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_poise_control_v1_control_proto_init() }
@@ -1740,13 +2677,17 @@ func file_poise_control_v1_control_proto_init() {
 	if File_poise_control_v1_control_proto != nil {
 		return
 	}
+	file_poise_control_v1_control_proto_msgTypes[16].OneofWrappers = []any{
+		(*ProbeRequest_RealServer)(nil),
+		(*ProbeRequest_Target)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poise_control_v1_control_proto_rawDesc), len(file_poise_control_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

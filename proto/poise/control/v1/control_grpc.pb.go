@@ -22,10 +22,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ControlService_Status_FullMethodName      = "/poise.control.v1.ControlService/Status"
-	ControlService_Events_FullMethodName      = "/poise.control.v1.ControlService/Events"
-	ControlService_SetOverride_FullMethodName = "/poise.control.v1.ControlService/SetOverride"
-	ControlService_Reload_FullMethodName      = "/poise.control.v1.ControlService/Reload"
+	ControlService_Status_FullMethodName         = "/poise.control.v1.ControlService/Status"
+	ControlService_Events_FullMethodName         = "/poise.control.v1.ControlService/Events"
+	ControlService_SetOverride_FullMethodName    = "/poise.control.v1.ControlService/SetOverride"
+	ControlService_Reload_FullMethodName         = "/poise.control.v1.ControlService/Reload"
+	ControlService_Probe_FullMethodName          = "/poise.control.v1.ControlService/Probe"
+	ControlService_RestartPlugin_FullMethodName  = "/poise.control.v1.ControlService/RestartPlugin"
+	ControlService_DescribePlugin_FullMethodName = "/poise.control.v1.ControlService/DescribePlugin"
 )
 
 // ControlServiceClient is the client API for ControlService service.
@@ -45,6 +48,19 @@ type ControlServiceClient interface {
 	// Reload reads the configuration again. A configuration with errors changes
 	// nothing: InvalidArgument, and the errors are in the message, a line each.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
+	// Probe probes once, now, outside any schedule: the configured checks of a real
+	// server, or any target with any type of check. No verdict changes by it. A target
+	// that fails is an answer, not an error. NotFound: no such virtual server, real server,
+	// check or type. InvalidArgument: the parameters are wrong.
+	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
+	// RestartPlugin ends a plugin process and starts it anew, from the executable that is
+	// there now. What it has set up stays, and so do the verdicts. NotFound: no plugin of
+	// that name runs. FailedPrecondition: the executable there now cannot be run; the
+	// process that runs goes on.
+	RestartPlugin(ctx context.Context, in *RestartPluginRequest, opts ...grpc.CallOption) (*RestartPluginResponse, error)
+	// DescribePlugin says what a plugin offers, with the parameters of its types. NotFound:
+	// no plugin and no type of that name.
+	DescribePlugin(ctx context.Context, in *DescribePluginRequest, opts ...grpc.CallOption) (*DescribePluginResponse, error)
 }
 
 type controlServiceClient struct {
@@ -104,6 +120,36 @@ func (c *controlServiceClient) Reload(ctx context.Context, in *ReloadRequest, op
 	return out, nil
 }
 
+func (c *controlServiceClient) Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProbeResponse)
+	err := c.cc.Invoke(ctx, ControlService_Probe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlServiceClient) RestartPlugin(ctx context.Context, in *RestartPluginRequest, opts ...grpc.CallOption) (*RestartPluginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestartPluginResponse)
+	err := c.cc.Invoke(ctx, ControlService_RestartPlugin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlServiceClient) DescribePlugin(ctx context.Context, in *DescribePluginRequest, opts ...grpc.CallOption) (*DescribePluginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribePluginResponse)
+	err := c.cc.Invoke(ctx, ControlService_DescribePlugin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServiceServer is the server API for ControlService service.
 // All implementations must embed UnimplementedControlServiceServer
 // for forward compatibility.
@@ -121,6 +167,19 @@ type ControlServiceServer interface {
 	// Reload reads the configuration again. A configuration with errors changes
 	// nothing: InvalidArgument, and the errors are in the message, a line each.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
+	// Probe probes once, now, outside any schedule: the configured checks of a real
+	// server, or any target with any type of check. No verdict changes by it. A target
+	// that fails is an answer, not an error. NotFound: no such virtual server, real server,
+	// check or type. InvalidArgument: the parameters are wrong.
+	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
+	// RestartPlugin ends a plugin process and starts it anew, from the executable that is
+	// there now. What it has set up stays, and so do the verdicts. NotFound: no plugin of
+	// that name runs. FailedPrecondition: the executable there now cannot be run; the
+	// process that runs goes on.
+	RestartPlugin(context.Context, *RestartPluginRequest) (*RestartPluginResponse, error)
+	// DescribePlugin says what a plugin offers, with the parameters of its types. NotFound:
+	// no plugin and no type of that name.
+	DescribePlugin(context.Context, *DescribePluginRequest) (*DescribePluginResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
 }
 
@@ -142,6 +201,15 @@ func (UnimplementedControlServiceServer) SetOverride(context.Context, *SetOverri
 }
 func (UnimplementedControlServiceServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
+}
+func (UnimplementedControlServiceServer) Probe(context.Context, *ProbeRequest) (*ProbeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Probe not implemented")
+}
+func (UnimplementedControlServiceServer) RestartPlugin(context.Context, *RestartPluginRequest) (*RestartPluginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestartPlugin not implemented")
+}
+func (UnimplementedControlServiceServer) DescribePlugin(context.Context, *DescribePluginRequest) (*DescribePluginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribePlugin not implemented")
 }
 func (UnimplementedControlServiceServer) mustEmbedUnimplementedControlServiceServer() {}
 func (UnimplementedControlServiceServer) testEmbeddedByValue()                        {}
@@ -229,6 +297,60 @@ func _ControlService_Reload_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_Probe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).Probe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_Probe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).Probe(ctx, req.(*ProbeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ControlService_RestartPlugin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestartPluginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).RestartPlugin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_RestartPlugin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).RestartPlugin(ctx, req.(*RestartPluginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ControlService_DescribePlugin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribePluginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).DescribePlugin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_DescribePlugin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).DescribePlugin(ctx, req.(*DescribePluginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ControlService_ServiceDesc is the grpc.ServiceDesc for ControlService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -247,6 +369,18 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Reload",
 			Handler:    _ControlService_Reload_Handler,
+		},
+		{
+			MethodName: "Probe",
+			Handler:    _ControlService_Probe_Handler,
+		},
+		{
+			MethodName: "RestartPlugin",
+			Handler:    _ControlService_RestartPlugin_Handler,
+		},
+		{
+			MethodName: "DescribePlugin",
+			Handler:    _ControlService_DescribePlugin_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
