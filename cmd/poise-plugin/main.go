@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
+	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
@@ -30,6 +31,9 @@ var applets = []applet{
 	{"checkers-net", "checks of real servers that need a capability: ping, firewall marks", func() sdk.Plugin {
 		all := checkers()
 		return sdk.Plugin{Checkers: all}
+	}},
+	{"script", "checks by commands of the operator's", func() sdk.Plugin {
+		return sdk.Plugin{Checkers: map[string]sdk.Checker{misc.Type: misc.New()}}
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
