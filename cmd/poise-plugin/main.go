@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
+	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
@@ -52,6 +53,7 @@ func checkers() map[string]sdk.Checker {
 		dns.Type:  dns.New(),
 		smtp.Type: smtp.New(),
 		tcp.Type:  tcp.New(),
+		http.Type: http.New(),
 	}
 }
 
