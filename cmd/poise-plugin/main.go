@@ -13,6 +13,7 @@ import (
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
+	"github.com/poise-lb/poise/plugins/checkers/udp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
 	"github.com/poise-lb/poise/plugins/forwarders/ipvs"
 	"github.com/poise-lb/poise/plugins/forwarders/null"
@@ -53,6 +54,7 @@ func checkers() map[string]sdk.Checker {
 		dns.Type:  dns.New(),
 		smtp.Type: smtp.New(),
 		tcp.Type:  tcp.New(),
+		udp.Type:  udp.New(),
 		http.Type: http.New(),
 	}
 }
