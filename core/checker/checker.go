@@ -3,7 +3,9 @@ package checker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
@@ -20,13 +22,6 @@ type Session interface {
 	Beat(progress uint64)
 }
 
-// Stats are what a checker process has done since it started.
-type Stats struct {
-	Probes, Failures, Overdue uint64
-	// Rejected are checks that cannot be carried out, and why.
-	Rejected map[model.CheckID]string
-}
-
 // Checker speaks with one checker process at a time.
 type Checker struct {
 	logger   hclog.Logger
@@ -37,12 +32,23 @@ type Checker struct {
 
 	mu    sync.Mutex
 	stats Stats
+	// leftOutAt is when a probe was first left out since the last one has ended; longest is
+	// the longest timeout of a check.
+	leftOutAt time.Time
+	longest   time.Duration
+	// unserved are checks whose type the process does not offer.
+	unserved map[model.CheckID]string
+	// conn is the connection to the process that runs; nil: none does.
+	conn grpc.ClientConnInterface
 }
 
 // New makes the facade. checks gives the set that should be probed now, with what is
 // known of each check; verdicts takes what the process says, and must not block.
 func New(logger hclog.Logger, checks func() model.CheckSet, mine func(*model.Check) bool, verdicts func(map[model.CheckID]model.Verdict)) *Checker {
-	return &Checker{logger: logger, checks: checks, mine: mine, verdicts: verdicts, changed: make(chan struct{}, 1)}
+	return &Checker{
+		logger: logger, checks: checks, mine: mine, verdicts: verdicts, changed: make(chan struct{}, 1),
+		stats: Stats{Since: time.Now()},
+	}
 }
 
 // Changed says that the set of checks is a new one. It does not block.
@@ -57,7 +63,13 @@ func (c *Checker) Changed() {
 func (c *Checker) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stats
+	out := c.stats
+	out.HangingSince = c.hangingSince(time.Now())
+	if len(c.unserved) > 0 {
+		out.Rejected = maps.Clone(c.unserved)
+		maps.Copy(out.Rejected, c.stats.Rejected)
+	}
+	return out
 }
 
 // Run serves one process until its stream breaks or ctx is done.
@@ -69,8 +81,14 @@ func (c *Checker) Run(ctx context.Context, s Session) error {
 		return fmt.Errorf("open the stream of checks: %w", err)
 	}
 	c.mu.Lock()
-	c.stats = Stats{}
+	c.stats = Stats{Since: c.stats.Since, HeardAt: c.stats.HeardAt, ProbedAt: c.stats.ProbedAt, SessionAt: time.Now()}
+	c.conn, c.leftOutAt = s.Conn(), time.Time{}
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.conn = nil
+	}()
 	received := make(chan error, 1)
 	go func() { received <- c.receive(stream, s) }()
 
@@ -80,11 +98,23 @@ func (c *Checker) Run(ctx context.Context, s Session) error {
 			types[k.GetType()] = true
 		}
 	}
-	mine := func(check *model.Check) bool { return types[check.Type] && c.mine(check) }
 	for {
-		set := c.checks()
-		if err := stream.Send(&checkv1.RunRequest{Message: &checkv1.RunRequest_SetChecks{SetChecks: encodeSet(set, mine)}}); err != nil {
-			return fmt.Errorf("send %d checks: %w", len(set.Checks), firstError(received, err))
+		unserved, longest := map[model.CheckID]string{}, time.Duration(0)
+		set := encodeSet(c.checks(), func(d *model.DesiredCheck) bool {
+			if !c.mine(&d.Check) {
+				return false
+			}
+			if !types[d.Check.Type] {
+				unserved[d.ID] = fmt.Sprintf("the plugin that runs (%s %s) offers no checks of type %s: restart it if its executable is a newer one", s.Info().GetName(), s.Info().GetVersion(), d.Check.Type)
+			}
+			longest = max(longest, d.Check.Schedule.Timeout)
+			return types[d.Check.Type]
+		})
+		c.mu.Lock()
+		c.stats.Checks, c.unserved, c.longest = len(set.GetChecks()), unserved, longest
+		c.mu.Unlock()
+		if err := stream.Send(&checkv1.RunRequest{Message: &checkv1.RunRequest_SetChecks{SetChecks: set}}); err != nil {
+			return fmt.Errorf("send %d checks: %w", len(set.GetChecks()), firstError(received, err))
 		}
 		select {
 		case <-c.changed:
@@ -110,13 +140,12 @@ func (c *Checker) receive(stream grpc.BidiStreamingClient[checkv1.RunRequest, ch
 		if err != nil {
 			return fmt.Errorf("receive verdicts: %w", err)
 		}
+		c.heard(time.Now())
 		switch m := response.GetMessage().(type) {
 		case *checkv1.RunResponse_Verdicts:
 			c.takeVerdicts(m.Verdicts)
 		case *checkv1.RunResponse_Beat:
-			c.mu.Lock()
-			c.stats.Probes, c.stats.Failures, c.stats.Overdue = m.Beat.GetProbes(), m.Beat.GetFailures(), m.Beat.GetOverdue()
-			c.mu.Unlock()
+			c.takeBeat(m.Beat, time.Now())
 			s.Beat(m.Beat.GetBeat().GetProgress())
 		case *checkv1.RunResponse_Applied:
 			c.takeRejected(m.Applied)

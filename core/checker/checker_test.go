@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -12,11 +11,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poise-lb/poise/core/model"
+	"github.com/poise-lb/poise/internal/grpctest"
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
@@ -90,17 +88,7 @@ func (w *world) checks() model.CheckSet {
 func start(t *testing.T, w *world) (*Checker, *fakePlugin, session, <-chan error) {
 	t.Helper()
 	f := &fakePlugin{sets: make(chan *checkv1.SetChecks, 10), say: make(chan *checkv1.RunResponse)}
-	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
-	checkv1.RegisterCheckServiceServer(server, f)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("passthrough:fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := grpctest.Serve(t, func(s *grpc.Server) { checkv1.RegisterCheckServiceServer(s, f) })
 	c := New(hclog.NewNullLogger(), w.checks, func(c *model.Check) bool { return c.Target.FWMark == 0 }, func(v map[model.CheckID]model.Verdict) { w.verdicts <- v })
 	s := session{conn: conn, beats: make(chan uint64, 10)}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -9,12 +9,12 @@ import (
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 )
 
-// encodeSet leaves out the types the process does not serve.
-func encodeSet(set model.CheckSet, mine func(*model.Check) bool) *checkv1.SetChecks {
+// encodeSet takes the checks that the process is to carry out.
+func encodeSet(set model.CheckSet, mine func(*model.DesiredCheck) bool) *checkv1.SetChecks {
 	out := &checkv1.SetChecks{Generation: set.Generation, Checks: make([]*checkv1.Check, 0, len(set.Checks))}
-	for _, d := range set.Checks {
-		if mine(&d.Check) {
-			out.Checks = append(out.Checks, encodeCheck(d))
+	for i := range set.Checks {
+		if mine(&set.Checks[i]) {
+			out.Checks = append(out.Checks, encodeCheck(set.Checks[i]))
 		}
 	}
 	return out

@@ -12,15 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/poise-lb/poise/proto/handshake"
+	"github.com/poise-lb/poise/core/pluginhost/hosttest"
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
@@ -29,7 +27,7 @@ import (
 // The test binary is every plugin of its tests: started by a daemon it serves as poise's
 // own ("null", "checkers", "script") or, with "types=a,b", as a third party's.
 func TestMain(m *testing.M) {
-	if os.Getenv(handshake.CookieKey) != "" {
+	if hosttest.Started() {
 		serveFixture(os.Args[1:])
 	}
 	os.Exit(m.Run())
@@ -38,7 +36,6 @@ func TestMain(m *testing.M) {
 // fixture is a plugin whose checks say what their parameters tell them to:
 // {"says":"down"}. A check that is known says nothing of its own.
 type fixture struct {
-	goplugin.NetRPCUnsupportedPlugin
 	pluginv1.UnimplementedPluginServiceServer
 	checkv1.UnimplementedCheckServiceServer
 	forwardv1.UnimplementedForwardServiceServer
@@ -70,29 +67,12 @@ func serveFixture(args []string) {
 			f.faults[a] = true
 		}
 	}
-	config := &goplugin.ServeConfig{
-		HandshakeConfig: goplugin.HandshakeConfig{
-			ProtocolVersion: handshake.ProtocolVersion, MagicCookieKey: handshake.CookieKey, MagicCookieValue: handshake.CookieValue,
-		},
-		Plugins: goplugin.PluginSet{handshake.PluginName: f}, Logger: hclog.NewNullLogger(), GRPCServer: goplugin.DefaultGRPCServer,
-	}
-	if f.faults["plain"] {
-		// As a plugin that knows nothing of AutoMTLS.
-		_ = os.Unsetenv("PLUGIN_CLIENT_CERT")
-	}
-	goplugin.Serve(config)
+	hosttest.Serve(func(s *grpc.Server) {
+		pluginv1.RegisterPluginServiceServer(s, f)
+		checkv1.RegisterCheckServiceServer(s, f)
+		forwardv1.RegisterForwardServiceServer(s, f)
+	}, f.faults["plain"])
 	os.Exit(0)
-}
-
-func (f *fixture) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	pluginv1.RegisterPluginServiceServer(s, f)
-	checkv1.RegisterCheckServiceServer(s, f)
-	forwardv1.RegisterForwardServiceServer(s, f)
-	return nil
-}
-
-func (f *fixture) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, nil
 }
 
 func (f *fixture) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {

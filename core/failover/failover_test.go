@@ -3,18 +3,16 @@ package failover
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poise-lb/poise/core/model"
+	"github.com/poise-lb/poise/internal/grpctest"
 	failoverv1 "github.com/poise-lb/poise/proto/poise/failover/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
@@ -72,17 +70,7 @@ func receive[T any](t *testing.T, c <-chan T) T {
 
 func TestSession(t *testing.T) {
 	f := &fakePlugin{sets: make(chan *failoverv1.SetGroups, 10), say: make(chan *failoverv1.RunResponse)}
-	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
-	failoverv1.RegisterFailoverServiceServer(server, f)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("passthrough:fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := grpctest.Serve(t, func(s *grpc.Server) { failoverv1.RegisterFailoverServiceServer(s, f) })
 	roles := make(chan model.RoleState, 10)
 	notices := make(chan string, 10)
 	facade := New(hclog.NewNullLogger(), Handlers{

@@ -3,7 +3,6 @@ package forwarder
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,11 +12,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poise-lb/poise/core/model"
+	"github.com/poise-lb/poise/internal/grpctest"
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
@@ -105,17 +103,7 @@ func (s session) Beat(progress uint64) {
 
 func serve(t *testing.T, f *fakePlugin) session {
 	t.Helper()
-	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
-	forwardv1.RegisterForwardServiceServer(server, f)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("passthrough:fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := grpctest.Serve(t, func(s *grpc.Server) { forwardv1.RegisterForwardServiceServer(s, f) })
 	return session{conn: conn, beats: make(chan uint64, 10)}
 }
 

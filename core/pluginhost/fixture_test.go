@@ -12,11 +12,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
-	"github.com/poise-lb/poise/proto/handshake"
+	"github.com/poise-lb/poise/core/pluginhost/hosttest"
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
@@ -27,7 +26,7 @@ const daemonEnv = "POISE_TEST_DAEMON"
 
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getenv(handshake.CookieKey) != "":
+	case hosttest.Started():
 		serveFixture(os.Args[1:])
 	case os.Getenv(daemonEnv) != "":
 		runTestDaemon(os.Getenv(daemonEnv))
@@ -38,7 +37,6 @@ func TestMain(m *testing.M) {
 
 // fixture is a plugin with faults.
 type fixture struct {
-	goplugin.NetRPCUnsupportedPlugin
 	pluginv1.UnimplementedPluginServiceServer
 	checkv1.UnimplementedCheckServiceServer
 	faults     map[string]bool
@@ -70,26 +68,14 @@ func serveFixture(args []string) {
 		fmt.Fprintln(os.Stderr, `{"@message":5,"@level":[]}`)
 		fmt.Fprintln(os.Stderr, "[ERROR] plain text")
 	}
-	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: goplugin.HandshakeConfig{
-			ProtocolVersion: handshake.ProtocolVersion, MagicCookieKey: handshake.CookieKey, MagicCookieValue: handshake.CookieValue,
-		},
-		Plugins: goplugin.PluginSet{handshake.PluginName: f}, Logger: hclog.NewNullLogger(), GRPCServer: goplugin.DefaultGRPCServer,
-	})
+	hosttest.Serve(func(s *grpc.Server) {
+		pluginv1.RegisterPluginServiceServer(s, f)
+		checkv1.RegisterCheckServiceServer(s, f)
+	}, false)
 	if f.runtimeDir != "" {
 		f.note("ended", "by itself")
 	}
 	os.Exit(0)
-}
-
-func (f *fixture) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	pluginv1.RegisterPluginServiceServer(s, f)
-	checkv1.RegisterCheckServiceServer(s, f)
-	return nil
-}
-
-func (f *fixture) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, nil
 }
 
 func (f *fixture) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
