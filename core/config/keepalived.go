@@ -154,7 +154,10 @@ func (k *keepalived) globalDefs(t *statement) {
 		case "script_user":
 			k.scripts = k.user(t)
 		case "enable_script_security":
-			k.scriptSecurity = k.boolean(t)
+			k.scriptSecurity = true
+			if t.more() {
+				k.security(t)
+			}
 		case "vrrp_version":
 			k.version(t)
 		case "vrrp_min_garp":
@@ -171,6 +174,18 @@ func (k *keepalived) globalDefs(t *statement) {
 			k.seconds(t, &k.defaults.garpRefresh)
 		}
 	})
+}
+
+// security reads what follows enable_script_security. keepalived 2.2 does not look at it,
+// later ones know on and off.
+func (k *keepalived) security(t *statement) {
+	switch w, _ := k.word(t); w {
+	case "on", "true", "yes":
+	case "off", "false", "no":
+		k.scriptSecurity = false
+	default:
+		k.warnf(t.place, "enable_script_security %s: it is on; write on or off", w)
+	}
 }
 
 // syncGroup reads the names of a sync group's members, which may share a line.

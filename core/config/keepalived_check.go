@@ -170,7 +170,7 @@ func (k *keepalived) text(t *statement) (string, bool) {
 // finishCheck gives a check what it does not set itself; false: there is none.
 func (v *virtualServer) finishCheck(c *checker, r *realServer, above inherited) (model.Check, bool) {
 	down := c.down.orElse(above)
-	check := model.Check{Type: c.kind.kind, Target: c.target, Schedule: c.schedule(down)}
+	check := model.Check{Type: c.kind.kind, Target: c.target, Schedule: c.schedule(down, v.down)}
 	if !c.own.finish(c, surroundings{v, r}) || !v.finishTarget(c, r.addr, &check.Target) {
 		return check, false
 	}
@@ -189,7 +189,7 @@ func (v *virtualServer) finishCheck(c *checker, r *realServer, above inherited) 
 	return check, true
 }
 
-func (c *checker) schedule(down inherited) model.Schedule {
+func (c *checker) schedule(down, server inherited) model.Schedule {
 	interval := value(down.delayLoop, defaultDelayLoop)
 	delay := c.kind.retryDelay
 	if delay == 0 {
@@ -197,7 +197,8 @@ func (c *checker) schedule(down inherited) model.Schedule {
 	}
 	timeout := value(down.timeout, 5*time.Second)
 	if c.kind.context == inMiscCheck {
-		timeout = interval
+		// The virtual server's, whatever the check's own is.
+		timeout = value(server.delayLoop, defaultDelayLoop)
 	}
 	return model.Schedule{
 		Interval:   interval,

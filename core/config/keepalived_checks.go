@@ -94,7 +94,7 @@ func (m *miscCheck) keyword(c *checker, t *statement) {
 	case "misc_path":
 		m.path(c, t)
 	case "misc_timeout":
-		// 0 is the interval, as if it were not set.
+		// 0 is as if it were not set.
 		if n, ok := c.number(t, 0, 4294967295); ok && n > 0 {
 			d := time.Duration(n) * time.Second
 			c.timeout = &d

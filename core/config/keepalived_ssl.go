@@ -43,23 +43,47 @@ func (h *httpGet) secure(c *checker, of surroundings) {
 			p[name] = path
 		}
 	}
-	h.serverName(c)
+	h.serverName(c, of)
 	h.closeNotify(c)
 }
 
-// serverName is what the handshake names (SNI).
-func (h *httpGet) serverName(c *checker) {
-	if !h.sni {
+// serverName is what the handshake names (SNI): of a url's virtualhost and the check's, the
+// nearest. keepalived passes over the real server's.
+func (h *httpGet) serverName(c *checker, of surroundings) {
+	p := c.parameters
+	switch {
+	case !h.sni:
+		p["enable_sni"] = false
+		if h.sniName != "" {
+			c.warnf(h.sniNameAt.place, "sni_name has no effect without enable_sni: write enable_sni")
+		}
+	case h.sniName != "":
+		c.set(h.sniNameAt, "sni_name", h.sniName)
+	case h.virtualHost == "" && of.real.virtualHost != "" && of.real.virtualHost != of.server.virtualHost:
+		h.passOver(c, of)
+	}
+}
+
+// passOver keeps the real server's virtualhost out of the handshake.
+func (h *httpGet) passOver(c *checker, of surroundings) {
+	named := 0
+	for _, u := range h.urls {
+		if u.parameters["virtualhost"] != nil {
+			named++
+		}
+	}
+	const remedy = "write virtualhost into SSL_GET"
+	switch {
+	case named == len(h.urls):
+	case named > 0:
+		c.warnf(c.at, "enable_sni sends virtualhost %s of the real server for a url that has none, which keepalived does not: %s", of.real.virtualHost, remedy)
+	case of.server.virtualHost != "":
+		c.parameters["sni_name"] = of.server.virtualHost
+		c.warnf(c.at, "enable_sni sends virtualhost %s of the virtual server, not that of the real server, as in keepalived: %s", of.server.virtualHost, remedy)
+	default:
 		c.parameters["enable_sni"] = false
+		c.warnf(c.at, "enable_sni does not send virtualhost %s of the real server, as in keepalived, and so sends nothing: %s", of.real.virtualHost, remedy)
 	}
-	if h.sniName == "" {
-		return
-	}
-	if !h.sni {
-		c.warnf(h.sniNameAt.place, "sni_name has no effect without enable_sni: write enable_sni")
-		return
-	}
-	c.set(h.sniNameAt, "sni_name", h.sniName)
 }
 
 // closeNotify says which urls demand a proper end of TLS.
