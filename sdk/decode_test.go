@@ -180,7 +180,7 @@ func FuzzParseCheck(f *testing.F) {
 		if !ok || next.Before(epoch) || next.After(epoch.Add(2*longest)) {
 			t.Fatalf("%v is planned for %s", &wire, next)
 		}
-		if later := c.regular(next.Sub(epoch)); later <= next.Sub(epoch)-c.slot() {
+		if later := c.regular(next.Sub(epoch)); later <= next.Sub(epoch)-slotWidth(c.interval, 0) {
 			t.Fatalf("%v: after %s comes %s", &wire, next.Sub(epoch), later)
 		}
 	})

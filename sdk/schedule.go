@@ -13,6 +13,10 @@ import (
 // that a wake-up takes.
 const deadlineSlack = 50 * time.Millisecond
 
+// leastLost is the least time after its deadline that a probe which calls back is waited
+// for.
+const leastLost = time.Second
+
 // check is one configured probe and what is known of it.
 type check struct {
 	id       string
@@ -28,9 +32,16 @@ type check struct {
 	grid time.Duration
 	// due is the slot of the next start; entries in other slots are stale.
 	due time.Duration
-	// busy from the moment that a probe is due until it has returned.
-	busy    bool
-	removed bool
+	// started is the slot of the start that waits or runs.
+	started time.Duration
+	// grain is the width of the slots of its starts.
+	grain time.Duration
+	// busy from the moment that a probe is due until it has returned, running from the
+	// moment that it is started.
+	busy, running bool
+	removed       bool
+	// starter is the prober if it is one, and not watched.
+	starter Starter
 	// end ends the watching of a check that is watched; nil for the others.
 	end context.CancelFunc
 
@@ -46,6 +57,8 @@ type attempt struct {
 	check  *check
 	batch  *batch
 	target Target
+	// due is when it should have been started.
+	due time.Duration
 	// over: it has returned. late: its deadline passed before that.
 	over, late bool
 }
@@ -57,6 +70,9 @@ type batch struct {
 	attempts []attempt
 	// open is how many have not returned.
 	open int
+	// expired: the deadline has passed; what is open now is waited for, once more.
+	expired bool
+	ctx     *startContext
 	// release frees what the scheduler holds for the batch, when all have returned.
 	release func()
 }
@@ -64,8 +80,7 @@ type batch struct {
 // counts are totals since the process started.
 type counts struct {
 	probes, failures, overdue uint64
-	// lateness is the greatest since it was last taken.
-	lateness time.Duration
+	lateness                  lateness
 }
 
 // schedule says which probe starts when, and what its result means. It is pure: time
@@ -101,21 +116,22 @@ func (s *schedule) set(now time.Time, keep map[string]bool, fresh []*check) (end
 	}
 	for _, c := range fresh {
 		s.checks[c.id] = c
+	}
+	rate := 0.0
+	for _, c := range s.checks {
+		if c.end == nil {
+			rate += 1 / c.interval.Seconds()
+		}
+	}
+	for _, c := range fresh {
 		if c.end != nil {
 			continue
 		}
-		c.grid = ceil(at+time.Duration(spread(c.id)*float64(c.warmup)), c.slot())
+		c.grain = slotWidth(c.interval, rate)
+		c.grid = ceil(at+time.Duration(spread(c.id)*float64(c.warmup)), c.grain)
 		s.plan(c, c.grid)
 	}
 	return ended
-}
-
-// slot is the grain of the check's starts.
-func (c *check) slot() time.Duration {
-	if c.interval < 10*slotWidth {
-		return fineSlotWidth
-	}
-	return slotWidth
 }
 
 // regular gives the first regular start after a time.
@@ -128,7 +144,7 @@ func (c *check) regular(after time.Duration) time.Duration {
 
 // plan puts the next start of a check into its slot.
 func (s *schedule) plan(c *check, at time.Duration) {
-	c.due = ceil(at, c.slot())
+	c.due = ceil(at, c.grain)
 	s.slots.add(c.due, c)
 }
 
@@ -146,7 +162,6 @@ func (s *schedule) due(now time.Time) []*batch {
 			if c.removed || c.due != first {
 				continue
 			}
-			s.counts.lateness = max(s.counts.lateness, at-first)
 			s.counts.overdue += uint64((at - first) / c.interval)
 			s.plan(c, c.regular(at))
 			if c.busy {
@@ -154,6 +169,7 @@ func (s *schedule) due(now time.Time) []*batch {
 				continue
 			}
 			c.busy = true
+			c.started = first
 			s.waiting = append(s.waiting, c)
 		}
 		s.slots.reuse(list)
@@ -182,8 +198,9 @@ func (s *schedule) start(at time.Duration) []*batch {
 			started = append(started, b)
 			heap.Push(&s.batches, b)
 		}
-		b.attempts = append(b.attempts, attempt{check: c, batch: b})
+		b.attempts = append(b.attempts, attempt{check: c, batch: b, due: c.started})
 		b.open++
+		c.running = true
 		s.running++
 	}
 	if len(s.waiting) == 0 {
@@ -192,35 +209,63 @@ func (s *schedule) start(at time.Duration) []*batch {
 	return started
 }
 
-// finish takes the result of an attempt, once.
-func (s *schedule) finish(now time.Time, a *attempt, r Result) {
+// started counts how late an attempt is started.
+func (s *schedule) started(now time.Time, a *attempt) {
+	s.counts.lateness.add(now.Sub(s.epoch) - a.due)
+}
+
+// finish takes the result of an attempt, and says whether it was the first.
+func (s *schedule) finish(now time.Time, a *attempt, r Result) bool {
 	if a.over {
-		return
+		return false
 	}
+	s.end(a)
+	if !a.late {
+		s.take(now, a.check, r)
+	}
+	return true
+}
+
+// end makes room for another attempt.
+func (s *schedule) end(a *attempt) {
 	a.over = true
 	if a.batch.open--; a.batch.open == 0 {
 		a.batch.release()
 	}
-	a.check.busy = false
+	a.check.busy, a.check.running = false, false
 	s.running--
-	if !a.late {
-		s.take(now, a.check, r)
-	}
 }
 
-// expire gives up on attempts whose deadline has passed: each has failed, and its
-// check is not probed again until it returns.
-func (s *schedule) expire(now time.Time) {
+// expire gives up on attempts whose deadline has passed: each has failed, and its check is
+// not probed again until it returns. What a Starter has begun and not ended as long again
+// after that, it has lost: such an attempt ends, and is given back.
+func (s *schedule) expire(now time.Time) (lost []*attempt) {
 	at := now.Sub(s.epoch)
 	for len(s.batches) > 0 && (s.batches[0].open == 0 || s.batches[0].expires <= at) {
 		b := heap.Pop(&s.batches).(*batch)
+		starters := false
 		for i := range b.attempts {
-			if a := &b.attempts[i]; !a.over {
+			a := &b.attempts[i]
+			if a.over {
+				continue
+			}
+			starter := a.check.starter != nil
+			switch {
+			case !b.expired:
 				a.late = true
 				s.take(now, a.check, Result{Outcome: Down, Reason: fmt.Sprintf("timeout: the probe did not return within %s", b.timeout)})
+				starters = starters || starter
+			case starter:
+				s.end(a)
+				lost = append(lost, a)
 			}
 		}
+		if starters {
+			b.expired, b.expires = true, at+max(b.timeout, leastLost)
+			heap.Push(&s.batches, b)
+		}
 	}
+	return lost
 }
 
 // take folds a result into the check's verdict.

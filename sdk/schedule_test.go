@@ -65,6 +65,7 @@ func (s *simulation) until(end time.Duration) {
 			for _, b := range s.due(s.now) {
 				b.release = func() {}
 				for i := range b.attempts {
+					s.started(s.now, &b.attempts[i])
 					id := b.attempts[i].check.id
 					took, result := s.probe(id, len(s.starts[id]))
 					s.starts[id] = append(s.starts[id], s.now.Sub(epoch))
@@ -102,7 +103,7 @@ func TestRetryTimes(t *testing.T) {
 	s.until(25 * time.Second)
 	want := []time.Duration{0, 6000, 9100, 12200, 15300, 18000, 24000}
 	for i := range want {
-		want[i] = ceil(want[i]*time.Millisecond, slotWidth)
+		want[i] = ceil(want[i]*time.Millisecond, coarseSlot)
 	}
 	if !slices.Equal(s.starts["a"], want) {
 		t.Errorf("probes started at %v, want %v", s.starts["a"], want)
@@ -155,12 +156,12 @@ func TestSpread(t *testing.T) {
 		}
 	}
 	for at, n := range slots {
-		if n > 50 || at%slotWidth != 0 {
-			t.Errorf("%d first probes start at %s; even would be 20 in each slot of 20ms", n, at)
+		if n > 2*50 || at%plainSlot != 0 {
+			t.Errorf("%d first probes start at %s; even would be 50 in each slot of 50ms", n, at)
 		}
 	}
-	if len(slots) < 48 {
-		t.Errorf("first probes start in %d slots of 51", len(slots))
+	if len(slots) < 20 {
+		t.Errorf("first probes start in %d slots of 21", len(slots))
 	}
 }
 
@@ -192,10 +193,12 @@ func TestLateWakeup(t *testing.T) {
 	s.set(s.now, nil, []*check{oneCheck("a", time.Second)})
 	s.until(0)
 	late := epoch.Add(3500 * time.Millisecond)
-	if batches := s.due(late); len(batches) != 1 {
+	batches := s.due(late)
+	if len(batches) != 1 || len(batches[0].attempts) != 1 {
 		t.Fatalf("%d batches, want 1", len(batches))
 	}
-	if s.counts.overdue != 2 || s.counts.lateness != 2500*time.Millisecond {
+	s.started(late, &batches[0].attempts[0])
+	if s.counts.overdue != 2 || s.counts.lateness.greatest != 2500*time.Millisecond || s.counts.lateness.sum != 2500*time.Millisecond {
 		t.Errorf("counted %+v, want 2 overdue and a lateness of 2.5s", s.counts)
 	}
 	if next, _ := s.next(); next != epoch.Add(4*time.Second) {
@@ -254,8 +257,8 @@ func TestScheduleProperty(t *testing.T) {
 		points, starts := uint64(0), uint64(0)
 		for _, c := range fresh {
 			on := map[time.Duration]bool{}
-			for g := c.grid; ceil(g, c.slot()) <= end; g += c.interval {
-				on[ceil(g, c.slot())] = true
+			for g := c.grid; ceil(g, c.grain) <= end; g += c.interval {
+				on[ceil(g, c.grain)] = true
 				points++
 			}
 			for _, at := range s.starts[c.id] {

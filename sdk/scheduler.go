@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -25,12 +24,15 @@ const (
 )
 
 // scheduler carries out a schedule: one loop for the starts, a goroutine for each probe
-// that runs, and an outbox that a stream empties when it can.
+// that runs unless it is a Starter's, and an outbox that a stream empties when it can.
 type scheduler struct {
 	logger hclog.Logger
 	// kick wakes the loop, news says that the outbox has something.
 	kick chan struct{}
 	news chan struct{}
+
+	// starts hands batches to the starter.
+	starts chan []*attempt
 
 	mu    sync.Mutex
 	core  *schedule
@@ -40,6 +42,8 @@ type scheduler struct {
 	wake time.Time
 	// idle is closed when nothing runs after a stop; nil before stop.
 	idle chan struct{}
+	// watching is how many checks are watched.
+	watching int
 
 	generation uint64
 	rounds     uint64
@@ -54,10 +58,11 @@ func newScheduler(ctx context.Context, logger hclog.Logger, limit int) *schedule
 	now := time.Now()
 	s := &scheduler{
 		logger: logger, kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		core: newSchedule(now, limit), beatEvery: defaultBeat, nextBeat: now, wake: now,
+		starts: make(chan []*attempt), core: newSchedule(now, limit), beatEvery: defaultBeat, nextBeat: now, wake: now,
 	}
 	s.ctx, s.abort = context.WithCancel(ctx)
 	go s.loop(ctx)
+	go s.starter(ctx)
 	return s
 }
 
@@ -86,12 +91,11 @@ func (s *scheduler) loop(ctx context.Context) {
 		// Who woke late was stopped or starved, and so were the probes: they get a moment
 		// to return before they are given up.
 		late := now.Sub(s.wake) > deadlineSlack
+		var ended []*check
 		if !late {
-			s.core.expire(now)
+			ended = s.expire(now)
 		}
-		for _, b := range s.core.due(now) {
-			s.launch(b)
-		}
+		s.launch(now, s.core.due(now))
 		s.takeBeat(now)
 		s.wake = s.nextBeat
 		if next, ok := s.core.next(); ok && next.Before(s.wake) {
@@ -101,134 +105,11 @@ func (s *scheduler) loop(ctx context.Context) {
 			s.wake = moment
 		}
 		s.announce()
+		s.checkIdle()
 		timer.Reset(time.Until(s.wake))
 		s.mu.Unlock()
+		s.closeAll(ended)
 	}
-}
-
-// launch starts the probes of a batch, which share a deadline.
-func (s *scheduler) launch(b *batch) {
-	ctx, cancel := context.WithTimeout(s.ctx, b.timeout)
-	b.release = cancel
-	var starters []*attempt
-	for i := range b.attempts {
-		a := &b.attempts[i]
-		a.target = a.check.target
-		a.target.Known = a.check.fold.known()
-		if _, ok := a.check.prober.(Starter); ok {
-			starters = append(starters, a)
-			continue
-		}
-		go func() { s.finish(a, s.safely(ctx, a.check.prober, a.target, a.check.id)) }()
-	}
-	if len(starters) > 0 {
-		go func() {
-			for _, a := range starters {
-				s.begin(ctx, a)
-			}
-		}()
-	}
-}
-
-// begin begins a probe that calls back.
-func (s *scheduler) begin(ctx context.Context, a *attempt) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.finish(a, s.panicked(a.check.id, p))
-		}
-	}()
-	a.check.prober.(Starter).Start(ctx, a.target, func(r Result) { s.finish(a, sane(r)) })
-}
-
-// finish takes the result of a probe.
-func (s *scheduler) finish(a *attempt, result Result) {
-	s.mu.Lock()
-	s.core.finish(time.Now(), a, result)
-	next, ok := s.core.next()
-	if len(s.core.waiting) > 0 || ok && next.Before(s.wake) {
-		nudge(s.kick)
-	}
-	s.announce()
-	s.checkIdle()
-	ended := a.check.removed
-	s.mu.Unlock()
-	if ended {
-		s.close(a.check)
-	}
-}
-
-// safely runs a probe; what panics has not been made.
-func (s *scheduler) safely(ctx context.Context, prober Prober, target Target, id string) (result Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			result = s.panicked(id, p)
-		}
-	}()
-	return sane(prober.Probe(ctx, target))
-}
-
-func (s *scheduler) panicked(id string, p any) Result {
-	s.logger.Error("probe panicked", "check", id, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	return Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker panicked: %v", p)}
-}
-
-// sane gives a result an outcome and, unless up, a reason.
-func sane(r Result) Result {
-	if r.Outcome > Down {
-		r.Outcome = Unknown
-	}
-	if r.Outcome != Up && r.Reason == "" {
-		r.Reason = "the checker gave no reason"
-	}
-	return r
-}
-
-// watch runs a check whose results come by themselves until it ends. One that ends
-// before is started again, a second later.
-func (s *scheduler) watch(ctx context.Context, c *check) {
-	defer s.close(c)
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		target := c.target
-		target.Known = c.fold.known()
-		s.mu.Unlock()
-		s.watchOnce(ctx, c, target)
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func (s *scheduler) watchOnce(ctx context.Context, c *check, target Target) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.report(c, s.panicked(c.id, p))
-		}
-	}()
-	c.prober.(Watcher).Watch(ctx, target, func(r Result) { s.report(c, sane(r)) })
-}
-
-// report takes a result that came by itself.
-func (s *scheduler) report(c *check, r Result) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.core.take(time.Now(), c, r)
-	s.announce()
-}
-
-// close has a prober give up what it holds.
-func (s *scheduler) close(c *check) {
-	closer, ok := c.prober.(Closer)
-	if !ok {
-		return
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			s.panicked(c.id, p)
-		}
-	}()
-	closer.Close()
 }
 
 // takeBeat makes a beat when one is due.
@@ -240,9 +121,9 @@ func (s *scheduler) takeBeat(now time.Time) {
 	c := &s.core.counts
 	s.beat = &checkv1.Beat{
 		Beat: &pluginv1.Beat{Progress: s.rounds}, Probes: c.probes, Failures: c.failures, Overdue: c.overdue,
-		Lateness: durationpb.New(c.lateness),
+		Lateness: durationpb.New(c.lateness.greatest), LatenessHistogram: c.lateness.encode(),
 	}
-	c.lateness = 0
+	c.lateness.greatest = 0
 }
 
 // announce says that the outbox has something, if it has.
@@ -327,7 +208,10 @@ func (s *scheduler) set(m *checkv1.SetChecks, parse func(*checkv1.Check) (*check
 			var ctx context.Context
 			ctx, c.end = context.WithCancel(s.ctx)
 			c.retries = 0
+			s.watching++
 			go s.watch(ctx, c)
+		} else {
+			c.starter, _ = c.prober.(Starter)
 		}
 	}
 	s.end(s.core.set(time.Now(), keep, fresh))
@@ -343,7 +227,7 @@ func (s *scheduler) end(checks []*check) {
 		switch {
 		case c.end != nil:
 			c.end()
-		case !c.busy:
+		case !c.running:
 			go s.close(c)
 		}
 	}
@@ -358,7 +242,7 @@ func (s *scheduler) stop(ctx context.Context) error {
 		s.idle = make(chan struct{})
 		s.checkIdle()
 	}
-	idle, running := s.idle, s.core.running
+	idle, running := s.idle, s.core.running+s.watching
 	s.mu.Unlock()
 	select {
 	case <-idle:
@@ -370,7 +254,7 @@ func (s *scheduler) stop(ctx context.Context) error {
 
 // checkIdle closes idle once.
 func (s *scheduler) checkIdle() {
-	if s.idle == nil || s.core.running > 0 {
+	if s.idle == nil || s.core.running > 0 || s.watching > 0 {
 		return
 	}
 	select {

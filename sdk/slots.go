@@ -5,14 +5,32 @@ import (
 	"time"
 )
 
+// The grain of starts: all probes of a slot start at one wake-up, because wake-ups are what
+// costs. It is coarse enough for some probes to share a slot, and fine enough not to show.
 const (
-	// slotWidth is the grain of starts: all probes of a slot start at one wake-up,
-	// because wake-ups are what costs.
-	slotWidth = 20 * time.Millisecond
-	// fineSlotWidth is the grain of checks whose interval is so short that slotWidth
-	// would show.
-	fineSlotWidth = time.Millisecond
+	// coarseSlot is for checks with an interval of coarseFrom or more.
+	coarseSlot, coarseFrom = 100 * time.Millisecond, 5 * time.Second
+	// plainSlot is for those of a second or more.
+	plainSlot, plainFrom = 50 * time.Millisecond, time.Second
+	// narrowSlot keeps slots short where there are manyProbes a second or more, which would
+	// be late by those before them in the same slot.
+	narrowSlot, manyProbes = 20 * time.Millisecond, 2000
+	// fineSlot is for intervals so short that anything else would show.
+	fineSlot, fineBelow = time.Millisecond, 200 * time.Millisecond
 )
+
+// slotWidth is the grain of a check's starts, where there are rate probes a second.
+func slotWidth(interval time.Duration, rate float64) time.Duration {
+	switch {
+	case interval < fineBelow:
+		return fineSlot
+	case interval < plainFrom || rate >= manyProbes:
+		return narrowSlot
+	case interval < coarseFrom:
+		return plainSlot
+	}
+	return coarseSlot
+}
 
 // slots holds checks by the time of their next start, counted from an epoch.
 type slots struct {

@@ -100,7 +100,7 @@ func (c *Conn) Write(b []byte) {
 func (c *Conn) Close() {
 	if c.state != ended {
 		c.engine.end(c)
-		unix.Close(c.fd)
+		closeSocket(c.fd)
 	}
 }
 
@@ -184,12 +184,12 @@ func (c *Conn) step() (progress bool, err error) {
 		}
 	}
 	buffer := c.engine.buffer
-	n, err := read(c.fd, buffer)
+	n, errno := read(c.fd, buffer)
 	switch {
-	case err == unix.EAGAIN:
+	case errno == unix.EAGAIN, errno == unix.EINTR:
 		return false, nil
-	case err != nil:
-		return false, err
+	case errno != 0:
+		return false, errno
 	case n == 0:
 		return false, io.EOF
 	}
@@ -199,14 +199,14 @@ func (c *Conn) step() (progress bool, err error) {
 
 // flush writes what there is room for.
 func (c *Conn) flush() error {
-	n, err := write(c.fd, c.out)
+	n, errno := write(c.fd, c.out)
 	switch {
-	case err == unix.EAGAIN && c.state == connecting:
+	case errno == unix.EAGAIN && c.state == connecting:
 		return nil
-	case err == unix.EAGAIN:
+	case errno == unix.EAGAIN, errno == unix.EINTR:
 		n = 0
-	case err != nil:
-		return err
+	case errno != 0:
+		return errno
 	}
 	c.state, c.complete = open, true
 	if c.out = c.out[n:]; len(c.out) == 0 {

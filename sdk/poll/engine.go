@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/poise-lb/poise/sdk"
 )
 
@@ -53,6 +51,8 @@ type Engine struct {
 type group struct {
 	ctx  context.Context
 	stop func() bool
+	// together: a round comes when all have been started.
+	together bool
 	// open is how many have been started and have not ended.
 	open  int
 	conns []*Conn
@@ -86,13 +86,16 @@ func (e *Engine) Start(ctx context.Context, t sdk.Target, o Options, h Handler) 
 	if e.last == nil || e.last.ctx != ctx {
 		g := &group{ctx: ctx}
 		g.stop = context.AfterFunc(ctx, func() { e.expire(g) })
+		g.together = sdk.AfterStarts(ctx, e.round)
 		e.last = g
 	}
 	c.group = e.last
 	c.group.open++
 	e.open++
 	e.fresh = append(e.fresh, c)
-	e.wakeIn(c.start, firstRound)
+	if !c.group.together {
+		e.wakeIn(c.start, firstRound)
+	}
 }
 
 // wakeIn has a round begin d after now.
@@ -146,6 +149,9 @@ func (e *Engine) round() {
 		e.again = false
 		fresh, ready, over := e.fresh, e.ready, e.over
 		e.fresh, e.ready, e.over = e.spareConns[:0], e.spareReady[:0], nil
+		if e.last != nil {
+			e.last.together = false
+		}
 		e.mu.Unlock()
 
 		e.visit(fresh, ready, over)
@@ -217,7 +223,7 @@ func (e *Engine) pause() time.Duration {
 	for _, c := range e.waiting {
 		least = min(least, c.idle)
 	}
-	return firstRound << least
+	return firstRound << max(least, 1) >> 1
 }
 
 // more has a connection that may have more to do looked at again soon.
@@ -272,6 +278,6 @@ func (e *Engine) end(c *Conn) {
 // reset closes a socket with a reset.
 func (e *Engine) reset(c *Conn) {
 	// Without it close sends a FIN; if it cannot be set the FIN will do.
-	_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	unix.Close(c.fd)
+	_ = resetAtClose(c.fd)
+	closeSocket(c.fd)
 }

@@ -49,13 +49,13 @@ func (c *Conn) begin(quiet bool) error {
 	if t.Addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return dial.Local(fmt.Errorf("socket: %w", err))
+	fd, errno := socket(family)
+	if errno != 0 {
+		return dial.Local(fmt.Errorf("socket: %w", errno))
 	}
 	c.fd = fd
 	if err := c.prepare(family, quiet); err != nil {
-		unix.Close(fd)
+		closeSocket(fd)
 		c.fd = -1
 		return err
 	}
@@ -71,8 +71,8 @@ func (c *Conn) begin(quiet bool) error {
 func (c *Conn) prepare(family int, quiet bool) error {
 	t := &c.target
 	if quiet {
-		if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0); err != nil {
-			return dial.Local(fmt.Errorf("socket: late acknowledgement: %w", err))
+		if errno := lateAcknowledgement(c.fd); errno != 0 {
+			return dial.Local(fmt.Errorf("socket: late acknowledgement: %w", errno))
 		}
 	}
 	if err := dial.Prepare(c.fd, *t); err != nil {
@@ -117,17 +117,49 @@ func connected(fd int, to *address) (bool, error) {
 	}
 }
 
+// The calls below do not block, so the runtime need not be told of them: being told costs
+// wake-ups of the thread that watches over calls that last.
+
+func socket(family int) (int, unix.Errno) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	return int(fd), errno
+}
+
 func connect(fd int, to *address) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), to.size)
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&to.raw)), to.size)
 	return errno
 }
 
 func bind(fd int, from *address) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), from.size)
+	_, _, errno := unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&from.raw)), from.size)
 	return errno
 }
 
-// read and write are not interrupted: the socket is non-blocking.
-func read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
+func setOption(fd, level, name int, value unsafe.Pointer, size uintptr) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name), uintptr(value), size, 0)
+	return errno
+}
 
-func write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
+// lateAcknowledgement has the last packet of the handshake held back.
+func lateAcknowledgement(fd int) unix.Errno {
+	off := int32(0)
+	return setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, unsafe.Pointer(&off), unsafe.Sizeof(off))
+}
+
+// resetAtClose has close send a reset.
+func resetAtClose(fd int) unix.Errno {
+	linger := unix.Linger{Onoff: 1}
+	return setOption(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&linger), unsafe.Sizeof(linger))
+}
+
+func closeSocket(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
+func read(fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	return int(n), errno
+}
+
+func write(fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	return int(n), errno
+}

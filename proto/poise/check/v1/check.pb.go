@@ -1010,9 +1010,11 @@ type Beat struct {
 	// Probes left out because the one before was still running, since the start.
 	Overdue uint64 `protobuf:"varint,4,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	// The latest start of a probe against its schedule since the last beat.
-	Lateness      *durationpb.Duration `protobuf:"bytes,5,opt,name=lateness,proto3" json:"lateness,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lateness *durationpb.Duration `protobuf:"bytes,5,opt,name=lateness,proto3" json:"lateness,omitempty"`
+	// Optional. How late probes have been started since the process started.
+	LatenessHistogram *Lateness `protobuf:"bytes,6,opt,name=lateness_histogram,json=latenessHistogram,proto3" json:"lateness_histogram,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
@@ -1080,6 +1082,132 @@ func (x *Beat) GetLateness() *durationpb.Duration {
 	return nil
 }
 
+func (x *Beat) GetLatenessHistogram() *Lateness {
+	if x != nil {
+		return x.LatenessHistogram
+	}
+	return nil
+}
+
+// Lateness counts how late probes were started against their schedule.
+type Lateness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In ascending order.
+	Buckets []*LatenessBucket `protobuf:"bytes,1,rep,name=buckets,proto3" json:"buckets,omitempty"`
+	// Starts in all, those included that are beyond the last bucket.
+	Starts uint64 `protobuf:"varint,2,opt,name=starts,proto3" json:"starts,omitempty"`
+	// The sum of how late they were.
+	Sum           *durationpb.Duration `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lateness) Reset() {
+	*x = Lateness{}
+	mi := &file_poise_check_v1_check_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lateness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lateness) ProtoMessage() {}
+
+func (x *Lateness) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_check_v1_check_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lateness.ProtoReflect.Descriptor instead.
+func (*Lateness) Descriptor() ([]byte, []int) {
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Lateness) GetBuckets() []*LatenessBucket {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *Lateness) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
+func (x *Lateness) GetSum() *durationpb.Duration {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+// LatenessBucket counts starts up to a bound.
+type LatenessBucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	AtMost *durationpb.Duration `protobuf:"bytes,1,opt,name=at_most,json=atMost,proto3" json:"at_most,omitempty"`
+	// Starts that were late by at_most or less: those of the buckets before are in it.
+	Starts        uint64 `protobuf:"varint,2,opt,name=starts,proto3" json:"starts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatenessBucket) Reset() {
+	*x = LatenessBucket{}
+	mi := &file_poise_check_v1_check_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatenessBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatenessBucket) ProtoMessage() {}
+
+func (x *LatenessBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_check_v1_check_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatenessBucket.ProtoReflect.Descriptor instead.
+func (*LatenessBucket) Descriptor() ([]byte, []int) {
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LatenessBucket) GetAtMost() *durationpb.Duration {
+	if x != nil {
+		return x.AtMost
+	}
+	return nil
+}
+
+func (x *LatenessBucket) GetStarts() uint64 {
+	if x != nil {
+		return x.Starts
+	}
+	return 0
+}
+
 // ProbeRequest asks for one probe.
 type ProbeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1097,7 +1225,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_poise_check_v1_check_proto_msgTypes[11]
+	mi := &file_poise_check_v1_check_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1237,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_check_v1_check_proto_msgTypes[11]
+	mi := &file_poise_check_v1_check_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1250,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{11}
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProbeRequest) GetType() string {
@@ -1176,7 +1304,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_poise_check_v1_check_proto_msgTypes[12]
+	mi := &file_poise_check_v1_check_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1316,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_check_v1_check_proto_msgTypes[12]
+	mi := &file_poise_check_v1_check_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1329,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{12}
+	return file_poise_check_v1_check_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ProbeResponse) GetState() VerdictState {
@@ -1319,13 +1447,21 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\x06weight\x18\x05 \x01(\x12R\x06weight\x12;\n" +
 	"\vweight_mode\x18\x06 \x01(\x0e2\x1a.poise.check.v1.WeightModeR\n" +
 	"weightMode\x12+\n" +
-	"\x05admin\x18\a \x01(\x0e2\x15.poise.check.v1.AdminR\x05admin\"\xb6\x01\n" +
+	"\x05admin\x18\a \x01(\x0e2\x15.poise.check.v1.AdminR\x05admin\"\xff\x01\n" +
 	"\x04Beat\x12)\n" +
 	"\x04beat\x18\x01 \x01(\v2\x15.poise.plugin.v1.BeatR\x04beat\x12\x16\n" +
 	"\x06probes\x18\x02 \x01(\x04R\x06probes\x12\x1a\n" +
 	"\bfailures\x18\x03 \x01(\x04R\bfailures\x12\x18\n" +
 	"\aoverdue\x18\x04 \x01(\x04R\aoverdue\x125\n" +
-	"\blateness\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\blateness\"\xb0\x01\n" +
+	"\blateness\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\blateness\x12G\n" +
+	"\x12lateness_histogram\x18\x06 \x01(\v2\x18.poise.check.v1.LatenessR\x11latenessHistogram\"\x89\x01\n" +
+	"\bLateness\x128\n" +
+	"\abuckets\x18\x01 \x03(\v2\x1e.poise.check.v1.LatenessBucketR\abuckets\x12\x16\n" +
+	"\x06starts\x18\x02 \x01(\x04R\x06starts\x12+\n" +
+	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\\\n" +
+	"\x0eLatenessBucket\x122\n" +
+	"\aat_most\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06atMost\x12\x16\n" +
+	"\x06starts\x18\x02 \x01(\x04R\x06starts\"\xb0\x01\n" +
 	"\fProbeRequest\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12.\n" +
 	"\x06target\x18\x02 \x01(\v2\x16.poise.check.v1.TargetR\x06target\x12'\n" +
@@ -1375,7 +1511,7 @@ func file_poise_check_v1_check_proto_rawDescGZIP() []byte {
 }
 
 var file_poise_check_v1_check_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_poise_check_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_poise_check_v1_check_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_poise_check_v1_check_proto_goTypes = []any{
 	(VerdictState)(0),             // 0: poise.check.v1.VerdictState
 	(WeightMode)(0),               // 1: poise.check.v1.WeightMode
@@ -1391,11 +1527,13 @@ var file_poise_check_v1_check_proto_goTypes = []any{
 	(*Verdicts)(nil),              // 11: poise.check.v1.Verdicts
 	(*Verdict)(nil),               // 12: poise.check.v1.Verdict
 	(*Beat)(nil),                  // 13: poise.check.v1.Beat
-	(*ProbeRequest)(nil),          // 14: poise.check.v1.ProbeRequest
-	(*ProbeResponse)(nil),         // 15: poise.check.v1.ProbeResponse
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.Beat)(nil),               // 18: poise.plugin.v1.Beat
+	(*Lateness)(nil),              // 14: poise.check.v1.Lateness
+	(*LatenessBucket)(nil),        // 15: poise.check.v1.LatenessBucket
+	(*ProbeRequest)(nil),          // 16: poise.check.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 17: poise.check.v1.ProbeResponse
+	(*durationpb.Duration)(nil),   // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.Beat)(nil),               // 20: poise.plugin.v1.Beat
 }
 var file_poise_check_v1_check_proto_depIdxs = []int32{
 	4,  // 0: poise.check.v1.RunRequest.set_checks:type_name -> poise.check.v1.SetChecks
@@ -1405,36 +1543,40 @@ var file_poise_check_v1_check_proto_depIdxs = []int32{
 	0,  // 4: poise.check.v1.Check.known:type_name -> poise.check.v1.VerdictState
 	1,  // 5: poise.check.v1.Check.known_weight_mode:type_name -> poise.check.v1.WeightMode
 	2,  // 6: poise.check.v1.Check.known_admin:type_name -> poise.check.v1.Admin
-	16, // 7: poise.check.v1.Schedule.interval:type_name -> google.protobuf.Duration
-	16, // 8: poise.check.v1.Schedule.timeout:type_name -> google.protobuf.Duration
-	16, // 9: poise.check.v1.Schedule.retry_delay:type_name -> google.protobuf.Duration
-	16, // 10: poise.check.v1.Schedule.warmup:type_name -> google.protobuf.Duration
+	18, // 7: poise.check.v1.Schedule.interval:type_name -> google.protobuf.Duration
+	18, // 8: poise.check.v1.Schedule.timeout:type_name -> google.protobuf.Duration
+	18, // 9: poise.check.v1.Schedule.retry_delay:type_name -> google.protobuf.Duration
+	18, // 10: poise.check.v1.Schedule.warmup:type_name -> google.protobuf.Duration
 	9,  // 11: poise.check.v1.RunResponse.applied:type_name -> poise.check.v1.Applied
 	11, // 12: poise.check.v1.RunResponse.verdicts:type_name -> poise.check.v1.Verdicts
 	13, // 13: poise.check.v1.RunResponse.beat:type_name -> poise.check.v1.Beat
 	10, // 14: poise.check.v1.Applied.rejected:type_name -> poise.check.v1.Rejected
 	12, // 15: poise.check.v1.Verdicts.verdicts:type_name -> poise.check.v1.Verdict
 	0,  // 16: poise.check.v1.Verdict.state:type_name -> poise.check.v1.VerdictState
-	17, // 17: poise.check.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
+	19, // 17: poise.check.v1.Verdict.decided_at:type_name -> google.protobuf.Timestamp
 	1,  // 18: poise.check.v1.Verdict.weight_mode:type_name -> poise.check.v1.WeightMode
 	2,  // 19: poise.check.v1.Verdict.admin:type_name -> poise.check.v1.Admin
-	18, // 20: poise.check.v1.Beat.beat:type_name -> poise.plugin.v1.Beat
-	16, // 21: poise.check.v1.Beat.lateness:type_name -> google.protobuf.Duration
-	6,  // 22: poise.check.v1.ProbeRequest.target:type_name -> poise.check.v1.Target
-	16, // 23: poise.check.v1.ProbeRequest.timeout:type_name -> google.protobuf.Duration
-	0,  // 24: poise.check.v1.ProbeResponse.state:type_name -> poise.check.v1.VerdictState
-	16, // 25: poise.check.v1.ProbeResponse.duration:type_name -> google.protobuf.Duration
-	1,  // 26: poise.check.v1.ProbeResponse.weight_mode:type_name -> poise.check.v1.WeightMode
-	2,  // 27: poise.check.v1.ProbeResponse.admin:type_name -> poise.check.v1.Admin
-	3,  // 28: poise.check.v1.CheckService.Run:input_type -> poise.check.v1.RunRequest
-	14, // 29: poise.check.v1.CheckService.Probe:input_type -> poise.check.v1.ProbeRequest
-	8,  // 30: poise.check.v1.CheckService.Run:output_type -> poise.check.v1.RunResponse
-	15, // 31: poise.check.v1.CheckService.Probe:output_type -> poise.check.v1.ProbeResponse
-	30, // [30:32] is the sub-list for method output_type
-	28, // [28:30] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	20, // 20: poise.check.v1.Beat.beat:type_name -> poise.plugin.v1.Beat
+	18, // 21: poise.check.v1.Beat.lateness:type_name -> google.protobuf.Duration
+	14, // 22: poise.check.v1.Beat.lateness_histogram:type_name -> poise.check.v1.Lateness
+	15, // 23: poise.check.v1.Lateness.buckets:type_name -> poise.check.v1.LatenessBucket
+	18, // 24: poise.check.v1.Lateness.sum:type_name -> google.protobuf.Duration
+	18, // 25: poise.check.v1.LatenessBucket.at_most:type_name -> google.protobuf.Duration
+	6,  // 26: poise.check.v1.ProbeRequest.target:type_name -> poise.check.v1.Target
+	18, // 27: poise.check.v1.ProbeRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 28: poise.check.v1.ProbeResponse.state:type_name -> poise.check.v1.VerdictState
+	18, // 29: poise.check.v1.ProbeResponse.duration:type_name -> google.protobuf.Duration
+	1,  // 30: poise.check.v1.ProbeResponse.weight_mode:type_name -> poise.check.v1.WeightMode
+	2,  // 31: poise.check.v1.ProbeResponse.admin:type_name -> poise.check.v1.Admin
+	3,  // 32: poise.check.v1.CheckService.Run:input_type -> poise.check.v1.RunRequest
+	16, // 33: poise.check.v1.CheckService.Probe:input_type -> poise.check.v1.ProbeRequest
+	8,  // 34: poise.check.v1.CheckService.Run:output_type -> poise.check.v1.RunResponse
+	17, // 35: poise.check.v1.CheckService.Probe:output_type -> poise.check.v1.ProbeResponse
+	34, // [34:36] is the sub-list for method output_type
+	32, // [32:34] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_poise_check_v1_check_proto_init() }
@@ -1456,7 +1598,7 @@ func file_poise_check_v1_check_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poise_check_v1_check_proto_rawDesc), len(file_poise_check_v1_check_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
