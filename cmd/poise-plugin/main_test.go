@@ -2,13 +2,11 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/sdk"
-	"github.com/poise-lb/poise/sdk/plugintest"
 )
 
 // The test's executable is also the program.
@@ -57,21 +55,6 @@ func TestChoose(t *testing.T) {
 			if test.code != 0 && out.Len() > 0 || test.errs == "" && errs.Len() > 0 {
 				t.Errorf("said %q on the wrong stream: %q", test.name, out.String()+errs.String())
 			}
-		})
-	}
-}
-
-// TestConform runs each plugin as the daemon does.
-func TestConform(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range applets {
-		t.Run(a.name, func(t *testing.T) {
-			cmd := exec.Command(self, a.name)
-			cmd.Env = []string{envRun + "=1"}
-			plugintest.Conform(t, plugintest.Start(t, cmd), nil)
 		})
 	}
 }

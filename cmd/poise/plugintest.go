@@ -15,9 +15,9 @@ import (
 
 // testFlags are the flags of `poise plugin test`.
 type testFlags struct {
-	tls, full, touch, anyAnswer, watched, list bool
-	kind, target, parameters, settings         string
-	args, only                                 []string
+	tls, full, touch, anyAnswer, noSource, watched, list bool
+	kind, target, parameters, settings                   string
+	args, only                                           []string
 }
 
 func newPluginTest() *cobra.Command {
@@ -56,7 +56,12 @@ loopback, which is made to refuse, hang and talk nonsense.`,
 			if err != nil {
 				return err
 			}
-			if n := len(conform.Failures(results)); n > 0 {
+			count := map[conform.Outcome]int{}
+			for _, r := range results {
+				count[r.Outcome]++
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d met, %d not met, %d not checked\n", count[conform.Passed], count[conform.Failed], count[conform.Skipped])
+			if n := count[conform.Failed]; n > 0 {
 				return fmt.Errorf("%s: %d of %d requirements are not met", args[0], n, len(results))
 			}
 			return nil
@@ -70,6 +75,7 @@ loopback, which is made to refuse, hang and talk nonsense.`,
 	flags.StringVar(&f.settings, "settings", "", "parameters of the plugin itself, as `JSON`")
 	flags.StringArrayVar(&f.args, "arg", nil, "argument `ARG` of the executable; may be given again")
 	flags.BoolVar(&f.anyAnswer, "any-answer", false, "whatever accepts a connection is up for this type")
+	flags.BoolVar(&f.noSource, "no-source", false, "probes of this type have no source address")
 	flags.BoolVar(&f.watched, "watched", false, "results of this type come by themselves, not on a schedule")
 	flags.BoolVar(&f.touch, "touch", false, "change a forwarder's table: for one in memory, or a machine that may lose its own")
 	flags.BoolVar(&f.full, "full", false, "take minutes: 10,000 probes, longer silences")
@@ -88,12 +94,12 @@ func (f *testFlags) options(path string) (conform.Options, error) {
 		}
 	}
 	if f.kind == "" {
-		if f.target != "" || f.parameters != "" || f.anyAnswer || f.watched {
-			return o, errors.New("--target, --parameters, --any-answer and --watched are of a type: name it with --type")
+		if f.target != "" || f.parameters != "" || f.anyAnswer || f.noSource || f.watched {
+			return o, errors.New("--target, --parameters, --any-answer, --no-source and --watched are of a type: name it with --type")
 		}
 		return o, nil
 	}
-	t := conform.Type{Parameters: f.parameters, AnyAnswer: f.anyAnswer, Watched: f.watched}
+	t := conform.Type{Parameters: f.parameters, AnyAnswer: f.anyAnswer, NoSource: f.noSource, Watched: f.watched}
 	if f.target != "" {
 		var err error
 		if t.Target, err = netip.ParseAddrPort(f.target); err != nil {

@@ -41,7 +41,7 @@ type stopRequest struct {
 // next beat; the runtime directory is fixed when Run begins.
 func (p *provider) Configure(_ context.Context, s sdk.Settings) error {
 	if problems := p.Validate(s.Parameters); len(problems) > 0 {
-		return errors.New(problems[0].Message)
+		return sdk.Errorf(problems[0].Path, "%s", problems[0].Message)
 	}
 	if s.BeatInterval <= 0 {
 		return fmt.Errorf("beat interval %s is not positive", s.BeatInterval)

@@ -52,6 +52,8 @@ type Type struct {
 	// AnyAnswer: what answers at all is up, so that nonsense and silence after a connection
 	// are not down.
 	AnyAnswer bool
+	// NoSource: its probes have no source address.
+	NoSource bool
 	// Watched: results come by themselves, not on a schedule.
 	Watched bool
 }
@@ -100,7 +102,9 @@ type requirement struct {
 	// of: the interface it belongs to; unspecified: every plugin.
 	of pluginv1.Interface
 	// full: it takes too long for a short run.
-	full  bool
+	full bool
+	// alone: it can be checked of a type that nothing is known of.
+	alone bool
 	check func(r *run) error
 }
 
@@ -159,7 +163,7 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		if q.name == first.Requirement || len(o.Only) > 0 && !slices.Contains(o.Only, q.name) {
 			continue
 		}
-		for _, subject := range subjects(q, kinds) {
+		for _, subject := range subjects(q, kinds, o.Types) {
 			jobs = append(jobs, job{q, subject, make(chan Result, 1)})
 		}
 	}
@@ -189,14 +193,15 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 }
 
 // subjects are what a requirement is checked for: the process, or each type of its
-// interface.
-func subjects(q requirement, kinds []*pluginv1.Kind) []*pluginv1.Kind {
+// interface. Of checks it is the types that are known; of others what can be.
+func subjects(q requirement, kinds []*pluginv1.Kind, types map[string]Type) []*pluginv1.Kind {
 	if q.of == pluginv1.Interface_INTERFACE_UNSPECIFIED {
 		return []*pluginv1.Kind{nil}
 	}
 	var out []*pluginv1.Kind
 	for _, k := range kinds {
-		if k.GetInterface() == q.of {
+		_, known := types[k.GetType()]
+		if k.GetInterface() == q.of && (q.of != isCheck || known || len(types) == 0 && (q.alone || q.name == "probe")) {
 			out = append(out, k)
 		}
 	}

@@ -46,16 +46,6 @@ func (r *run) observed() (*forwardv1.ObserveResponse, error) {
 	return out, nil
 }
 
-// startForward starts the plugin; one that says in Configure what the machine lacks has
-// said it well.
-func (r *run) startForward() error {
-	err := r.start()
-	if s := status.Convert(unwrapped(err)); err != nil && s.Code() == codes.FailedPrecondition && s.Message() != "" {
-		return skip{"this machine cannot forward: " + s.Message()}
-	}
-	return err
-}
-
 // withoutCounters leaves out what changes by itself.
 func withoutCounters(o *forwardv1.ObserveResponse) *forwardv1.ObserveResponse {
 	o = proto.CloneOf(o)
@@ -69,7 +59,7 @@ func withoutCounters(o *forwardv1.ObserveResponse) *forwardv1.ObserveResponse {
 }
 
 func observe(r *run) error {
-	if err := r.startForward(); err != nil {
+	if err := r.start(); err != nil {
 		return err
 	}
 	var first *forwardv1.ObserveResponse
@@ -88,7 +78,7 @@ func observe(r *run) error {
 }
 
 func watch(r *run) error {
-	if err := r.startForward(); err != nil {
+	if err := r.start(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
@@ -185,7 +175,7 @@ func apply(r *run) error {
 	if !r.o.Touch {
 		return skip{"it changes the table: say that it may be touched"}
 	}
-	if err := r.startForward(); err != nil {
+	if err := r.start(); err != nil {
 		return err
 	}
 	if _, err := r.observed(); err != nil {

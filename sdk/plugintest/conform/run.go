@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
@@ -69,7 +71,11 @@ func (r *run) startWith(o startOptions) error {
 	if err != nil {
 		return err
 	}
-	return r.configure(r.o.Parameters, shortBeat)
+	err = r.configure(r.o.Parameters, shortBeat)
+	if s := status.Convert(unwrapped(err)); err != nil && s.Code() == codes.FailedPrecondition && s.Message() != "" {
+		return skip{"the plugin cannot work on this machine: " + s.Message()}
+	}
+	return err
 }
 
 // configure gives the plugin settings.

@@ -197,22 +197,20 @@ func removal(r *run) error {
 	if _, err := r.apply(s, 2); err != nil {
 		return err
 	}
-	r.pause(moment / 2) // for a probe that was on its way
 	if err := l.set(refuse); err != nil {
 		return err
 	}
-	b, err := r.fresh(s)
-	if err != nil {
-		return err
-	}
-	told := len(s.told(""))
-	r.pause(moment)
-	after, err := r.fresh(s)
-	if err != nil {
-		return err
-	}
-	if after.GetProbes() > b.GetProbes() {
-		return fmt.Errorf("%d probes were made of checks that are not in the set", after.GetProbes()-b.GetProbes())
+	// A probe that was on its way may end.
+	last := s.beat().GetProbes()
+	var made uint64
+	told := 0
+	if !r.eventually(func() bool {
+		told = len(s.told(""))
+		n, err := r.probes(s)
+		made, last = n-last, n
+		return err != nil || made == 0
+	}) {
+		return fmt.Errorf("%d probes were made in %s of checks that are not in the set", made, moment)
 	}
 	if n := len(s.told("")); n > told {
 		return fmt.Errorf("a verdict was told of a check that is not in the set: %v", s.told("")[n-1])

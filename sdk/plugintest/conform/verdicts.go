@@ -173,6 +173,9 @@ func weights(r *run) error {
 }
 
 func toldUnknown(r *run) error {
+	if r.t.NoSource {
+		return skip{"its probes have no source address"}
+	}
 	s, _, err := r.lone(forward, func(c *checkv1.Check) {
 		c.Known, c.Schedule.Retries, c.Target.SourceAddress = up, 1, foreign
 	})
