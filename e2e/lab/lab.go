@@ -97,6 +97,20 @@ func Alone(t TB, names ...string) *Lab {
 // Host is a host of a lab made by Alone.
 func (l *Lab) Host(name string) *Host { return l.alone[name] }
 
+// Link joins two hosts of a lab made by Alone by a cable of their own, each with the
+// address given, as eth0.
+func (l *Lab) Link(a, b *Host, addressA, addressB string) {
+	l.t.Helper()
+	ipBatch(l.t, "", fmt.Sprintf("link add name eth0 netns %s type veth peer name eth0 netns %s\n", a.NS, b.NS))
+	for _, x := range []struct {
+		host    *Host
+		address string
+	}{{a, addressA}, {b, addressB}} {
+		x.host.Sysctl("net/ipv6/conf/eth0/accept_dad=0")
+		x.host.IP("link set lo up", "address add "+x.address+" dev eth0", "link set eth0 up")
+	}
+}
+
 // makeDir makes the directory of the daemons' files.
 func (l *Lab) makeDir() {
 	l.t.Helper()
@@ -204,12 +218,18 @@ func (l *Lab) Address(h *Host) string {
 // added is in the table.
 func (l *Lab) ProveKernel() {
 	l.t.Helper()
+	l.A.ProveKernel()
+}
+
+// ProveKernel shows it of a host's.
+func (h *Host) ProveKernel() {
+	h.t.Helper()
 	const service = "203.0.113.254:9"
-	l.A.Run("ipvsadm", "-A", "-t", service, "-s", "rr")
-	if table := l.A.Run("ipvsadm", "-Ln"); !strings.Contains(table, "TCP  "+service+" rr") {
-		l.t.Fatalf("the kernel took a service and does not show it:\n%s", table)
+	h.Run("ipvsadm", "-A", "-t", service, "-s", "rr")
+	if table := h.Run("ipvsadm", "-Ln"); !strings.Contains(table, "TCP  "+service+" rr") {
+		h.t.Fatalf("the kernel took a service and does not show it:\n%s", table)
 	}
-	l.A.Run("ipvsadm", "-D", "-t", service)
+	h.Run("ipvsadm", "-D", "-t", service)
 }
 
 // keep saves the daemons' files of a failed test for the host, and removes them here.

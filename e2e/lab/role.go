@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/poise-lb/poise/e2e/fault"
 )
 
 // RoleEnv makes an executable play a part in the lab: "server NAME ADDRESS",
-// "client ADDRESS INTERVAL TIMEOUT", "hold ADDRESS INTERVAL".
+// "client ADDRESS INTERVAL TIMEOUT", "hold ADDRESS INTERVAL", "fault FILE".
 const RoleEnv = "POISE_E2E_ROLE"
 
 // RunRole plays the part that this process was started for and does not return; it
@@ -30,6 +32,8 @@ func RunRole() {
 		err = runClient(words[1], words[2], words[3])
 	case words[0] == "hold" && len(words) == 3:
 		err = hold(words[1], words[2])
+	case words[0] == "fault" && len(words) == 2:
+		err = fault.Serve(words[1])
 	default:
 		err = fmt.Errorf("no such part: %q", words)
 	}

@@ -111,12 +111,13 @@ func (m *Machine) boot(ctx context.Context, init, work string) error {
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + work, "TMPDIR=" + memoryDir()}
 	// A process group of its own is killed as a whole. SIGTERM makes the kernel end its
 	// processes, so that is what it gets when this program is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if m.Terminal != nil {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = m.Terminal, m.Terminal, m.Terminal
-		cmd.SysProcAttr.Foreground = true
+		cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Foreground = true, true
 		cmd.SysProcAttr.Ctty = int(m.Terminal.Fd())
 	} else {
+		cmd.SysProcAttr.Setsid = true
 		console := &lineWriter{w: m.Console}
 		cmd.Stdout, cmd.Stderr = console, console
 		cmd.WaitDelay = killDelay
@@ -138,7 +139,11 @@ func (m *Machine) boot(ctx context.Context, init, work string) error {
 		return fmt.Errorf("start %s: %w", kernel, err)
 	}
 	// What runs inside is tests of time: it goes before whatever else this machine does.
+	// Where the host shares its processors out by session, the session has to go first.
 	_ = syscall.Setpriority(syscall.PRIO_PGRP, cmd.Process.Pid, priority)
+	if m.Terminal == nil {
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", cmd.Process.Pid), []byte(strconv.Itoa(priority)), 0)
+	}
 	select {
 	case <-done:
 		// Its exit status says nothing; the command's does.

@@ -1,0 +1,316 @@
+package parity
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/poise-lb/poise/e2e/fault"
+	"github.com/poise-lb/poise/e2e/lab"
+)
+
+const (
+	// patience is for all probes of all cases.
+	patience = 100 * time.Second
+	// stall is a time without a look at the table after which a wrong outcome proves
+	// nothing, and attempts is how often such a case is played.
+	stall, attempts = time.Second, 3
+)
+
+// side is a daemon with its servers.
+type side struct {
+	daemon   lab.Daemon
+	index    int
+	host     *lab.Host
+	servers  *lab.Host
+	director *lab.Director
+	faults   *lab.Faults
+}
+
+// stage is both daemons, each on a host with a cable to servers of its own: the same
+// addresses, and nothing that the other one's probes could change.
+type stage struct {
+	t     *testing.T
+	lab   *lab.Lab
+	sides [2]*side // poised, keepalived
+	watch *lab.Watch
+	sets  []Set
+}
+
+// entry is a case with its set.
+type entry struct {
+	Case
+	checker string
+	port    uint16
+}
+
+// play plays the cases of all sets at the same time, and judges. Those that went wrong
+// while the whole machine stood still are played again.
+func play(t *testing.T, sets ...Set) {
+	t.Helper()
+	s := newStage(t, sets)
+	var entries []entry
+	for _, set := range sets {
+		for _, c := range set.Cases {
+			if asked(set.Checker) {
+				entries = append(entries, entry{c, set.Checker, port(len(entries))})
+			}
+		}
+	}
+	if len(entries) == 0 {
+		t.Fatalf("no checker is asked for")
+	}
+	rows := map[uint16]row{}
+	for attempt := 1; ; attempt++ {
+		wrong := s.attempt(entries, rows)
+		longest := s.watch.Longest()
+		if len(wrong) == 0 || attempt == attempts || longest < stall {
+			break
+		}
+		var names []string
+		for _, e := range wrong {
+			if e.Kind != "" {
+				names = append(names, e.checker+", "+e.Name)
+			}
+		}
+		t.Logf("the machine stood still for %v: again: %s", longest.Round(time.Millisecond), strings.Join(names, "; "))
+		entries = wrong
+	}
+	var list []row
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		r := rows[key]
+		if list = append(list, r); r.wrong {
+			t.Errorf("%s, %s: keepalived %q, poise %q, %s\n%s", r.checker, r.name, r.keepalived, r.poise, r.verdict, r.detail)
+		}
+	}
+	report(list)
+}
+
+// asked says whether a checker is: `-run TestPairs/HTTP` plays one.
+func asked(checker string) bool {
+	_, below, found := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
+	if !found {
+		return true
+	}
+	ok, err := regexp.MatchString(below, checker)
+	return ok && err == nil
+}
+
+// newStage makes the hosts; nothing is started.
+func newStage(t *testing.T, sets []Set) *stage {
+	t.Helper()
+	l := lab.Alone(t, "poised", "keepalived", "servers1", "servers2")
+	s := &stage{t: t, lab: l, sets: sets}
+	for i, daemon := range []lab.Daemon{lab.Poised, lab.Keepalived} {
+		x := &side{daemon: daemon, index: i, host: l.Host(string(daemon)), servers: l.Host(fmt.Sprint("servers", i+1))}
+		l.Link(x.host, x.servers, director+"/24", real+"/24")
+		x.host.IP("address add 2001:db8::2/64 dev eth0", "address add 192.168.1.50/24 dev eth0", "route add "+lab.VIP+" dev eth0")
+		x.servers.IP("address add "+real6+"/64 dev eth0", "address add "+lab.VIP+"/32 dev lo")
+		x.director = l.Director(x.host, daemon, "")
+		s.sides[i] = x
+	}
+	s.sides[0].host.ProveKernel()
+	return s
+}
+
+// start starts servers and daemons with these cases.
+func (s *stage) start(entries []entry) {
+	s.t.Helper()
+	var config strings.Builder
+	var ports []fault.Port
+	for _, e := range entries {
+		config.WriteString(e.config(e.checker, e.port))
+		if e.Kind != "" {
+			ports = append(ports, fault.Port{Kind: e.Kind, Port: e.key(), Steps: e.Steps})
+		}
+		for _, p := range e.Ports {
+			p.Port += e.port
+			ports = append(ports, p)
+		}
+	}
+	for _, x := range s.sides {
+		x.faults = s.lab.Faults(x.servers, ports)
+		for _, set := range s.sets {
+			if set.Prepare == nil || !asked(set.Checker) {
+				continue
+			}
+			if err := set.Prepare(x.director.Dir); err != nil {
+				s.t.Fatalf("prepare %s: %v", set.Checker, err)
+			}
+		}
+		x.director.SetFile("keepalived.conf", strings.ReplaceAll(config.String(), "DIR", x.director.Dir))
+	}
+	if out, code := s.sides[0].director.Test("-f", s.sides[0].director.File); code != 0 {
+		s.t.Fatalf("poised -t gives %d:\n%s", code, out)
+	}
+	s.watch = lab.WatchTables(s.t, s.sides[0].host, s.sides[1].host)
+	for _, x := range s.sides {
+		x.director.Start()
+	}
+}
+
+// stop ends servers and daemons, and empties the tables.
+func (s *stage) stop() {
+	s.t.Helper()
+	s.watch.Stop()
+	for _, x := range s.sides {
+		x.director.Kill9()
+		x.faults.Stop()
+		x.host.Run("ipvsadm", "-C")
+	}
+}
+
+// attempt plays the cases, writes their rows and gives those that went wrong.
+func (s *stage) attempt(entries []entry, rows map[uint16]row) (wrong []entry) {
+	s.t.Helper()
+	s.start(entries)
+	defer s.stop()
+	err := lab.Poll(patience, "all probes have been made", func() (bool, string) {
+		time.Sleep(500 * time.Millisecond) // looking costs what the daemons need
+		var missing []string
+		for _, e := range entries {
+			for _, x := range s.sides {
+				// One more: then what the last one led to has been seen.
+				if got := len(x.probes(e)); e.Kind != "" && got <= e.number() {
+					missing = append(missing, fmt.Sprintf("%s, %s, by %s: %d of %d", e.checker, e.Name, x.daemon, got, e.number()+1))
+				}
+			}
+		}
+		return len(missing) == 0, strings.Join(missing, "\n")
+	})
+	if err != nil {
+		s.t.Logf("%v", err)
+	}
+	for _, e := range entries {
+		if e.Kind == "" {
+			wrong = append(wrong, e) // others may need it
+			continue
+		}
+		r := s.judge(e)
+		rows[e.port] = r
+		if r.wrong {
+			wrong = append(wrong, e)
+		}
+	}
+	if !slices.ContainsFunc(wrong, func(e entry) bool { return e.Kind != "" }) {
+		return nil
+	}
+	return wrong
+}
+
+// judge compares what became of a case.
+func (s *stage) judge(e entry) row {
+	poised, keepalived := s.sides[0], s.sides[1]
+	r := row{checker: e.checker, name: e.Name, poise: s.outcome(poised, e), keepalived: s.outcome(keepalived, e), verdict: "same"}
+	want := e.Want
+	if e.Poise != "" {
+		want, r.verdict = e.Poise, "meant: "+e.Why
+	}
+	if r.keepalived != e.Want || r.poise != want {
+		r.wrong, r.verdict = true, fmt.Sprintf("WRONG: want %q", e.Want)
+		if want != e.Want {
+			r.verdict += fmt.Sprintf(", and %q of poise", want)
+		}
+		r.detail = "probes of keepalived:" + times(keepalived.probes(e)) + "\nprobes of poise:" + times(poised.probes(e))
+	}
+	return r
+}
+
+// key is the case's port for the server of faults.
+func (e entry) key() uint16 {
+	if e.Kind == fault.Ping {
+		if strings.Contains(e.Address, ":") {
+			return 6
+		}
+		return 4
+	}
+	return e.port
+}
+
+// service is the case's virtual server in the table.
+func (e entry) service() uint16 {
+	service := e.port
+	if mark, ok := strings.CutPrefix(e.Key, "fwmark "); ok {
+		_, _ = fmt.Sscan(mark, &service)
+	}
+	return service
+}
+
+func (x *side) probes(e entry) []fault.Probe { return x.faults.Probes(e.key()) }
+
+// outcome is what a case's virtual server was during the probes that count.
+func (s *stage) outcome(x *side, e entry) string {
+	probes := x.probes(e)
+	var out []string
+	for _, change := range s.watch.Changes(x.index, e.service()) {
+		begun := 0
+		for _, p := range probes {
+			if p.At.Before(change.At) {
+				begun++
+			}
+		}
+		switch {
+		case begun > e.number():
+			continue
+		case begun == 0:
+			// A service is there before its real servers.
+			out = []string{state(change.Weights)}
+		default:
+			if len(out) == 0 {
+				out = append(out, "nothing")
+			}
+			out = append(out, fmt.Sprintf("%s@%d", state(change.Weights), begun))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// state is a word for what a virtual server has.
+func state(weights map[string]int) string {
+	var list []string
+	for _, address := range slices.Sorted(maps.Keys(weights)) {
+		list = append(list, fmt.Sprint(weights[address]))
+	}
+	switch text := strings.Join(list, "+"); text {
+	case "":
+		return "out"
+	case "1":
+		return "in"
+	default:
+		return "w=" + text
+	}
+}
+
+// times are for a person who looks at a failure.
+func times(list []fault.Probe) string {
+	var b strings.Builder
+	for _, p := range list {
+		fmt.Fprintf(&b, " %d:%s %s", p.Index, p.Step, p.At.Format("05.000"))
+	}
+	return b.String()
+}
+
+// row is a line of the table of pairs.
+type row struct {
+	checker, name, keepalived, poise, verdict, detail string
+	wrong                                             bool
+}
+
+// report prints the table of pairs.
+func report(rows []row) {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "CHECKER\tCASE\tKEEPALIVED\tPOISE\tVERDICT\n")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.checker, r.name, r.keepalived, r.poise, r.verdict)
+	}
+	_ = w.Flush()
+	fmt.Fprintf(os.Stdout, "\n%s\n", b.String())
+}
