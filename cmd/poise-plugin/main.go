@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
+	"github.com/poise-lb/poise/plugins/checkers/file"
 	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
@@ -34,8 +35,8 @@ var applets = []applet{
 		all := checkers()
 		return sdk.Plugin{Checkers: all}
 	}},
-	{"script", "checks by commands of the operator's", func() sdk.Plugin {
-		return sdk.Plugin{Checkers: map[string]sdk.Checker{misc.Type: misc.New()}}
+	{"script", "checks by commands and files of the operator's", func() sdk.Plugin {
+		return sdk.Plugin{Checkers: map[string]sdk.Checker{misc.Type: misc.New(), file.Type: file.New()}}
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
