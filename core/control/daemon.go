@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poise-lb/poise/core/checker"
 	"github.com/poise-lb/poise/core/failover"
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
@@ -31,7 +32,41 @@ type Daemon interface {
 	// Reload reads the configuration again and puts it in force. With a *ConfigError
 	// nothing has changed.
 	Reload(ctx context.Context) (warnings []string, err error)
+	// Checkers are what the checker processes have done, by their names.
+	Checkers() map[string]checker.Stats
+	// CheckTypes are the types that checks can have, sorted.
+	CheckTypes() []string
+	// ProcessOf names the process that probes a check; empty: nobody offers its type.
+	ProcessOf(check *model.Check) string
+	// Probe probes a check once, now, and names the process that did. A
+	// *checker.ParameterError is about the check, any other error about the process.
+	Probe(ctx context.Context, check *model.Check) (probed checker.Probed, process string, err error)
+	// RestartPlugin starts a process that runs anew. With a *RefusedError nothing has
+	// changed.
+	RestartPlugin(ctx context.Context, name string) (previousSHA256 string, err error)
+	// DescribePlugin says what a process, or the one of a type, offers.
+	DescribePlugin(ctx context.Context, name string) (Description, error)
 }
+
+// Description is what a plugin offers.
+type Description struct {
+	// Process is its name in status, Name and Version what it calls itself.
+	Process, Name, Version string
+	Kinds                  []Kind
+}
+
+// Kind is one thing that a plugin offers.
+type Kind struct {
+	// Interface is "check", "forward" or "failover", Type its name in configurations.
+	Interface, Type string
+	// Schema is the JSON Schema of its parameters; empty: none to show.
+	Schema []byte
+}
+
+// RefusedError says why nothing was done.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
 
 // Info is what the daemon says of itself.
 type Info struct {

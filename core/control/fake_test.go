@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/poise-lb/poise/core/checker"
 	"github.com/poise-lb/poise/core/failover"
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
@@ -48,7 +50,7 @@ func (f *fakeDaemon) Snapshot() *model.Snapshot {
 func (f *fakeDaemon) Plugins() []model.PluginStatus {
 	return []model.PluginStatus{{
 		Name: "checkers", State: "running", Pid: 43, Version: "1.2.3", Restarts: 2, StartedAt: started.Add(time.Minute),
-		LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin",
+		LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin", SHA256: "abcd",
 	}}
 }
 
@@ -115,6 +117,50 @@ func (f *fakeDaemon) SetOverride(_ context.Context, key model.RealServerKey, o m
 	return f.failing
 }
 
+// Checkers has one process that was heard a moment ago and one that was not for long.
+func (f *fakeDaemon) Checkers() map[string]checker.Stats {
+	return map[string]checker.Stats{
+		"checkers": {Checks: 2, Probes: 21, Failures: 2, Overdue: 1, Since: started, HeardAt: time.Now(), ProbedAt: time.Now(), Rejected: map[model.CheckID]string{"c2": "/path: is missing"}},
+		"script":   {Checks: 1, Since: started, HeardAt: started.Add(time.Hour)},
+	}
+}
+
+func (f *fakeDaemon) CheckTypes() []string { return []string{"http", "misc", "tcp"} }
+
+func (f *fakeDaemon) ProcessOf(c *model.Check) string {
+	return map[string]string{"tcp": "checkers", "http": "checkers", "misc": "script"}[c.Type]
+}
+
+// Probe answers up, but down for port 81; parameters it does not know.
+func (f *fakeDaemon) Probe(_ context.Context, c *model.Check) (checker.Probed, string, error) {
+	switch {
+	case c.Parameters != "":
+		return checker.Probed{}, "", &checker.ParameterError{Message: "path: is missing"}
+	case c.Type == "misc":
+		return checker.Probed{}, "script", errors.New("start plugin script for the probe: it exited with status 3")
+	}
+	out := checker.Probed{
+		Verdict: model.Verdict{State: model.Up}, Duration: time.Millisecond,
+		Transcript: []string{"1ms " + c.String() + " from " + c.Target.Source.String() + " " + c.Schedule.Timeout.String()},
+	}
+	if c.Target.Addr.Port() == 81 {
+		out.Verdict = model.Verdict{State: model.Down, Reason: "refused \xff", Weight: model.Weight{Mode: model.SetWeight, Value: 8}, Admin: model.Drain}
+	}
+	return out, "checkers", nil
+}
+
+func (f *fakeDaemon) RestartPlugin(context.Context, string) (string, error) { return "abcd", f.failing }
+
+func (f *fakeDaemon) DescribePlugin(_ context.Context, name string) (Description, error) {
+	if name == "tcp" || name == "checkers" {
+		return Description{Process: "checkers", Name: "checkers", Version: "1.2.3", Kinds: []Kind{{Interface: "check", Type: "tcp", Schema: []byte("{}")}}}, nil
+	}
+	if name == "misc" {
+		return Description{}, errors.New("ask plugin script: start it: it exited with status 3")
+	}
+	return Description{}, errors.New("no such thing")
+}
+
 func (f *fakeDaemon) Reload(context.Context) ([]string, error) { return f.reload() }
 
 var (
@@ -141,7 +187,17 @@ func exampleSnapshot() *model.Snapshot {
 	}
 	web := service(webKey, "192.0.2.1:80", "192.0.2.2:80", "192.0.2.2:81")
 	web.Config.Sorry = &model.SorryServer{Addr: netip.MustParseAddrPort("192.0.2.9:80")}
-	web.RealServers[0].Checks = []model.CheckStatus{{ID: "c1", Check: check, Verdict: model.Verdict{State: model.Up, Since: started}}}
+	other := func(kind string) *model.Check {
+		return &model.Check{Type: kind, Target: model.Target{Addr: netip.MustParseAddrPort("192.0.2.1:81")}, Schedule: model.Schedule{Interval: time.Second, Timeout: time.Second}}
+	}
+	script := other("misc")
+	script.Target.Addr = netip.AddrPort{}
+	web.RealServers[0].Checks = []model.CheckStatus{
+		{ID: "c1", Check: check, Verdict: model.Verdict{State: model.Up, Since: started}},
+		{ID: "c2", Check: other("http"), Verdict: model.Verdict{State: model.Up, Since: started, Weight: model.Weight{Value: 3}, Admin: model.Drain}},
+		{ID: "c3", Check: script, Verdict: model.Verdict{State: model.Up, Since: started}},
+		{ID: "c4", Check: other("redis"), Verdict: model.Verdict{State: model.Down, Since: started, Reason: "was refused"}},
+	}
 	down := &web.RealServers[1]
 	down.State, down.InTable, down.Weight, down.Reason = model.Down, false, 0, "connect: connection refused"
 	down.Override = model.Override{Admin: model.Drain, Weight: &weight, Deadline: started.Add(time.Hour)}

@@ -66,7 +66,14 @@ func TestStatus(t *testing.T) {
 	}
 	first := real("192.0.2.1:80")
 	first.ActiveConnections, first.InactiveConnections, first.Connections = 5, 7, 60
-	first.Checks = []*controlv1.Check{{Type: "tcp", Target: "192.0.2.1:80", Verdict: "up", Since: at, Id: "c1", Interval: durationpb.New(6 * time.Second)}}
+	first.Admin = "drain"
+	second := durationpb.New(time.Second)
+	first.Checks = []*controlv1.Check{
+		{Type: "tcp", Target: "192.0.2.1:80", Verdict: "up", Since: at, Id: "c1", Interval: durationpb.New(6 * time.Second), Plugin: "checkers"},
+		{Type: "http", Target: "192.0.2.1:81", Verdict: "up", Since: at, Id: "c2", Interval: second, Plugin: "checkers", Weight: "+3", Admin: "drain", Rejected: "/path: is missing"},
+		{Type: "misc", Verdict: "up", Since: at, Id: "c3", Interval: second, Plugin: "script", StaleSince: timestamppb.New(started.Add(time.Hour))},
+		{Type: "redis", Target: "192.0.2.1:81", Verdict: "down", Reason: "was refused", Since: at, Id: "c4", Interval: second, Rejected: "no plugin offers checks of type redis"},
+	}
 	drained := &controlv1.RealServer{
 		Name: "192.0.2.2:80", Verdict: "down", Reason: "connect: connection refused", Since: at, ConfiguredWeight: 100, Method: "DR",
 		Override: "drain, weight 10", DrainDeadline: timestamppb.New(started.Add(time.Hour)),
@@ -92,6 +99,7 @@ func TestStatus(t *testing.T) {
 		Plugins: []*controlv1.Plugin{{
 			Name: "checkers", State: "running", Pid: 43, Version: "1.2.3", Restarts: 2, StartedAt: timestamppb.New(started.Add(time.Minute)),
 			LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin",
+			Sha256: "abcd", Checks: 2, Probes: 21, ProbeFailures: 2, ProbesOverdue: 1, Trouble: "1 check cannot be carried out",
 		}},
 		ForeignServices: []string{"FWM 99"},
 		Forwarder: &controlv1.Forwarder{
@@ -99,7 +107,10 @@ func TestStatus(t *testing.T) {
 			Errors: []string{"a: one", "b: two"}, Repairs: 3, ConnectionSync: "master on eth0, id 51",
 		},
 	}
-	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+	if heard := got.GetPlugins()[0].GetHeardAt(); time.Since(heard.AsTime()) > time.Minute {
+		t.Errorf("heard at %s", heard.AsTime())
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform(), protocmp.IgnoreFields(&controlv1.Plugin{}, "heard_at")); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	if strings.Contains(prototext.Format(got), "secret77") {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/poise-lb/poise/core/checker"
 	"github.com/poise-lb/poise/core/failover"
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
@@ -35,12 +36,13 @@ func encodeStatus(d Daemon) *controlv1.StatusResponse {
 		ForeignServices: foreign(snapshot, table.Services),
 		Forwarder:       encodeForwarder(info.Forwarder, snapshot, table),
 	}
+	checks := checkEncoder{checkers: d.Checkers(), processOf: d.ProcessOf, now: time.Now()}
 	for i := range snapshot.Services {
 		s := &snapshot.Services[i]
-		out.VirtualServers = append(out.VirtualServers, encodeService(s, observed[s.Config.Key]))
+		out.VirtualServers = append(out.VirtualServers, encodeService(s, observed[s.Config.Key], checks))
 	}
 	for _, p := range d.Plugins() {
-		out.Plugins = append(out.Plugins, encodePlugin(p))
+		out.Plugins = append(out.Plugins, encodePlugin(p, checks.checkers))
 	}
 	return out
 }
@@ -100,7 +102,7 @@ func foreign(s *model.Snapshot, table []model.Service) []string {
 	return out
 }
 
-func encodeService(s *model.ServiceStatus, observed *model.Service) *controlv1.VirtualServer {
+func encodeService(s *model.ServiceStatus, observed *model.Service, checks checkEncoder) *controlv1.VirtualServer {
 	c := s.Config
 	out := &controlv1.VirtualServer{
 		Name: c.Key.String(), Scheduler: c.Scheduler, Method: c.Forwarding.Method.String(),
@@ -119,28 +121,60 @@ func encodeService(s *model.ServiceStatus, observed *model.Service) *controlv1.V
 	}
 	for i := range s.RealServers {
 		r := &s.RealServers[i]
-		out.RealServers = append(out.RealServers, encodeRealServer(r, destinations[r.Config.Addr]))
+		out.RealServers = append(out.RealServers, encodeRealServer(r, destinations[r.Config.Addr], checks))
 	}
 	return out
 }
 
-func encodeRealServer(r *model.RealServerStatus, observed *model.Destination) *controlv1.RealServer {
+func encodeRealServer(r *model.RealServerStatus, observed *model.Destination, checks checkEncoder) *controlv1.RealServer {
 	out := &controlv1.RealServer{
 		Name: r.Config.Addr.String(), Verdict: r.State.String(), Reason: printable.Text(r.Reason), Since: encodeTime(r.Since),
 		Weight: r.Weight, ConfiguredWeight: r.Config.Weight, InTable: r.InTable,
 		Override: overrideText(r.Override), DrainDeadline: encodeTime(r.Override.Deadline),
-		Method: r.Config.Forwarding.Method.String(), Checks: make([]*controlv1.Check, 0, len(r.Checks)),
+		Admin: adminText(askedFor(r.Checks)), Method: r.Config.Forwarding.Method.String(), Checks: make([]*controlv1.Check, 0, len(r.Checks)),
 	}
 	if observed != nil {
 		out.Connections = observed.Counters.Connections
 		out.ActiveConnections, out.InactiveConnections = observed.Counters.ActiveConnections, observed.Counters.InactiveConnections
 	}
-	for _, c := range r.Checks {
-		out.Checks = append(out.Checks, &controlv1.Check{
-			Type: c.Check.Type, Target: c.Check.Target.Addr.String(), Verdict: c.Verdict.State.String(),
-			Reason: printable.Text(c.Verdict.Reason), Since: encodeTime(c.Verdict.Since),
-			Id: string(c.ID), Interval: durationpb.New(c.Check.Schedule.Interval),
-		})
+	for i := range r.Checks {
+		out.Checks = append(out.Checks, checks.encode(&r.Checks[i]))
+	}
+	return out
+}
+
+// askedFor is what a real server asks for itself: the strongest of what its checks say.
+func askedFor(checks []model.CheckStatus) model.Admin {
+	out := model.Ready
+	for i := range checks {
+		out = max(out, checks[i].Verdict.Admin)
+	}
+	return out
+}
+
+// checkEncoder encodes checks with what is known of the processes that probe them.
+type checkEncoder struct {
+	checkers  map[string]checker.Stats
+	processOf func(*model.Check) string
+	now       time.Time
+}
+
+func (e checkEncoder) encode(c *model.CheckStatus) *controlv1.Check {
+	out := &controlv1.Check{
+		Type: c.Check.Type, Target: encodeTarget(c.Check.Target.Addr), Verdict: c.Verdict.State.String(),
+		Reason: printable.Text(c.Verdict.Reason), Since: encodeTime(c.Verdict.Since),
+		Id: string(c.ID), Interval: durationpb.New(c.Check.Schedule.Interval),
+		Weight: c.Verdict.Weight.String(), Admin: adminText(c.Verdict.Admin), Plugin: e.processOf(c.Check),
+	}
+	stats, ok := e.checkers[out.Plugin]
+	switch {
+	case out.Plugin == "":
+		out.Rejected = "no plugin offers checks of type " + c.Check.Type
+	case ok:
+		out.Rejected = printable.Text(stats.Rejected[c.ID])
+		if out.Rejected == "" {
+			out.StaleSince = encodeTime(stats.StaleSince(c.Check, e.now))
+		}
 	}
 	return out
 }
@@ -193,12 +227,17 @@ func encodeInstance(c *model.Instance, i failover.InstanceStatus) *controlv1.Ins
 	return out
 }
 
-func encodePlugin(p model.PluginStatus) *controlv1.Plugin {
-	return &controlv1.Plugin{
+func encodePlugin(p model.PluginStatus, checkers map[string]checker.Stats) *controlv1.Plugin {
+	out := &controlv1.Plugin{
 		Name: p.Name, State: p.State, Pid: uint32(p.Pid), Version: p.Version, Restarts: p.Restarts,
 		StartedAt: encodeTime(p.StartedAt), LastFailure: printable.Text(p.LastFailure), Kinds: p.Kinds,
-		User: p.User, Capabilities: p.Capabilities, Path: printable.Text(p.Path),
+		User: p.User, Capabilities: p.Capabilities, Path: printable.Text(p.Path), Sha256: p.SHA256,
 	}
+	if stats, ok := checkers[p.Name]; ok {
+		out.Checks, out.Probes, out.ProbeFailures, out.ProbesOverdue = uint64(stats.Checks), stats.Probes, stats.Failures, stats.Overdue
+		out.HeardAt, out.Trouble = encodeTime(stats.HeardAt), stats.Trouble(time.Now())
+	}
+	return out
 }
 
 func encodeEvent(e model.Event) *controlv1.EventsResponse {

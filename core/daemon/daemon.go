@@ -34,9 +34,11 @@ type Daemon struct {
 	logger    hclog.Logger
 	startedAt time.Time
 
-	store     *store.Store
-	engine    *engine.Engine
-	host      *pluginhost.Host
+	store  *store.Store
+	engine *engine.Engine
+	host   *pluginhost.Host
+	// probers runs processes that live for one probe.
+	probers   *pluginhost.Host
 	forwarder *forwarder.Forwarder
 	failover  *failover.Failover
 	metrics   *observe.Server
@@ -167,6 +169,7 @@ func (d *Daemon) newParts() {
 		RuntimeDir: d.options.RuntimeDir, Logger: d.logger,
 		OnEvent: func(name, message string) { d.tell(time.Now(), "plugin", name, message) },
 	})
+	d.probers = pluginhost.New(pluginhost.Options{RuntimeDir: d.options.RuntimeDir, Logger: d.logger})
 	d.failover = failover.New(d.logger.Named("failover"), failover.Handlers{
 		Role:   d.engine.Role,
 		Notice: func(object, message string, at time.Time) { d.tell(at, "notice", object, message) },

@@ -211,6 +211,81 @@ func TestThirdPartyPlugin(t *testing.T) {
 			t.Errorf("the verdicts are %s", got)
 		}
 	})
+	t.Run("probed", func(t *testing.T) {
+		r, err := d.Probe(t.Context(), &controlv1.ProbeRequest{What: &controlv1.ProbeRequest_RealServer{RealServer: &controlv1.ProbeRealServer{
+			VirtualServer: "192.0.2.100:80", RealServer: "192.0.2.2",
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := r.GetResults()[0]
+		if x.GetVerdict() != "down" || x.GetReason() != "as told" || x.GetKnown() != "down: as told" || x.GetPlugin() != "cache" || len(x.GetTranscript()) != 2 ||
+			!strings.Contains(x.GetTranscript()[1], fmt.Sprintf("process %d, timeout 3s", d.plugin(t, "cache").GetPid())) {
+			t.Errorf("answer %v", r)
+		}
+		// A process that nobody needs otherwise is started, and ends.
+		one := func(kind, parameters string) (*controlv1.ProbeResponse, error) {
+			return d.Probe(t.Context(), &controlv1.ProbeRequest{What: &controlv1.ProbeRequest_Target{Target: &controlv1.ProbeTarget{Type: kind, Target: "192.0.2.1", ParametersJson: []byte(parameters)}}})
+		}
+		r, err = one("ping", `{"says":"down"}`)
+		if err != nil || r.GetResults()[0].GetVerdict() != "down" || r.GetResults()[0].GetPlugin() != "checkers-net (started for this probe)" {
+			t.Errorf("ping: %v, %v", r, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(d.dir, "run", "plugins", "*probe*")); len(left) > 0 || d.plugin(t, "checkers-net") != nil {
+			t.Errorf("left behind: %v", left)
+		}
+		if _, err = one("ping", `{"sags":"down"}`); err == nil || !strings.Contains(err.Error(), "check ping: no such check") {
+			t.Errorf("with a wrong parameter: %v", err)
+		}
+	})
+	t.Run("restarted with another executable", func(t *testing.T) {
+		before := d.plugin(t, "cache")
+		if before.GetSha256() != sum {
+			t.Errorf("the running hash is %s, want %s", before.GetSha256(), sum)
+		}
+		_, second := executableIn(t, dir, "redis", "two")
+		if now := d.plugin(t, "cache"); now.GetSha256() != sum {
+			t.Errorf("the running hash is %s before a restart, want %s", now.GetSha256(), sum)
+		}
+		restart := func() (*controlv1.RestartPluginResponse, error) {
+			return d.RestartPlugin(t.Context(), &controlv1.RestartPluginRequest{Name: "cache"})
+		}
+		r, err := restart()
+		if err != nil || r.GetPreviousSha256() != sum || r.GetPlugin().GetSha256() != second || r.GetPlugin().GetPid() == before.GetPid() {
+			t.Fatalf("restart: %v, %v", r, err)
+		}
+		eventually(t, "it knows what was said", func() bool {
+			return strings.Contains(d.set("cache"), "redis 192.0.2.2 known VERDICT_STATE_DOWN")
+		})
+		// One that cannot run does not take the place of one that does.
+		if err := os.WriteFile(path+".new", []byte("no program"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := restart(); err == nil || !strings.Contains(err.Error(), "exec format error") || !strings.Contains(err.Error(), "the process that runs goes on") {
+			t.Errorf("restart with no program: %v", err)
+		}
+		if now := d.plugin(t, "cache"); now.GetPid() != r.GetPlugin().GetPid() || now.GetState() != "running" || now.GetRestarts() != 0 {
+			t.Errorf("status has %v", now)
+		}
+		if got := d.verdicts(t); got != want {
+			t.Errorf("the verdicts are %s", got)
+		}
+		executableIn(t, dir, "redis", "one")
+		if _, err := restart(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("described", func(t *testing.T) {
+		for name, kinds := range map[string]int{"cache": 1, "redis": 1, "http": 1, "checkers": 8, "script": 2} {
+			r, err := d.DescribePlugin(t.Context(), &controlv1.DescribePluginRequest{Name: name})
+			if err != nil || len(r.GetKinds()) != kinds || !strings.Contains(string(r.GetKinds()[0].GetParametersSchemaJson()), "what it says") {
+				t.Errorf("%s: %v, %v", name, r, err)
+			}
+		}
+	})
 	t.Run("reload with mistakes changes nothing", func(t *testing.T) {
 		before := d.plugin(t, "cache")
 		for text, reason := range map[string]string{

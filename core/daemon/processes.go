@@ -37,7 +37,7 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 	s := pluginhost.Spec{
 		Name: p.name, Path: set.Path, Args: set.Args, SHA256: set.SHA256, User: set.User,
 		Capabilities: p.capabilities, Parameters: []byte(set.Parameters),
-		RuntimeDir:   filepath.Join(o.RuntimeDir, "plugins", p.name),
+		RuntimeDir:   o.runtimeDirOf(p.name),
 		BeatInterval: interval, BeatTimeout: timeout, Survives: p.survives,
 	}
 	s.PlainText = set.PlainText
@@ -55,6 +55,11 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 		s.Path, s.Args, s.Builtin = path, []string{p.name}, true
 	}
 	return s, nil
+}
+
+// runtimeDirOf is a plugin's own directory.
+func (o Options) runtimeDirOf(name string) string {
+	return filepath.Join(o.RuntimeDir, "plugins", name)
 }
 
 // startProcess starts a process for good.

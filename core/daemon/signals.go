@@ -79,6 +79,7 @@ func (d *Daemon) stop() {
 	for _, p := range d.Plugins() {
 		_ = d.stopProcess(p.Name, pluginv1.StopMode_STOP_MODE_LEAVE, checkersStop) // told
 	}
+	d.probers.Close()
 	d.host.Close()
 	d.logger.Info("stopped")
 }

@@ -279,6 +279,9 @@ var interfaces = map[pluginv1.Interface]string{
 	pluginv1.Interface_INTERFACE_FAILOVER: "failover",
 }
 
+// InterfaceName is "check", "forward" or "failover".
+func InterfaceName(i pluginv1.Interface) string { return interfaces[i] }
+
 // kinds gives "check/tcp".
 func kinds(info *pluginv1.DescribeResponse) []string {
 	out := make([]string, 0, len(info.GetKinds()))
