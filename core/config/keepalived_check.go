@@ -170,8 +170,11 @@ func (k *keepalived) text(t *statement) (string, bool) {
 // finishCheck gives a check what it does not set itself; false: there is none.
 func (v *virtualServer) finishCheck(c *checker, r *realServer, above inherited) (model.Check, bool) {
 	down := c.down.orElse(above)
-	check := model.Check{Type: c.kind.kind, Target: c.target, Schedule: c.schedule(down, v.down)}
-	if !c.own.finish(c, surroundings{v, r}) || !v.finishTarget(c, r.addr, &check.Target) {
+	check := model.Check{Type: c.kind.kind, Schedule: c.schedule(down, v.down)}
+	if !c.own.finish(c, surroundings{v, r}) {
+		return check, false
+	}
+	if check.Target = c.target; !v.finishTarget(c, r.addr, &check.Target) {
 		return check, false
 	}
 	if checkTypes[check.Type].watched {

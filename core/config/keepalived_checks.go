@@ -84,6 +84,8 @@ func (dnsCheck) finish(*checker, surroundings) bool { return true }
 type miscCheck struct {
 	command []string
 	as      scriptUser
+	// told: what is wrong with the command is told already.
+	told bool
 }
 
 // scriptUser is who runs scripts; empty: the plugin's default.
@@ -111,6 +113,7 @@ func (m *miscCheck) keyword(c *checker, t *statement) {
 // path reads a command. Only its first word is one, which is cut again at its blanks:
 // arguments stand in the same quotes.
 func (m *miscCheck) path(c *checker, t *statement) {
+	m.told = true
 	w, ok := c.text(t)
 	if !ok {
 		return
@@ -142,6 +145,9 @@ func (k *keepalived) user(t *statement) scriptUser {
 }
 
 func (m *miscCheck) finish(c *checker, of surroundings) bool {
+	if len(m.command) == 0 && m.told {
+		return false
+	}
 	if len(m.command) == 0 {
 		c.warnf(c.at, `MISC_CHECK has no misc_path: it is left out, as in keepalived, and does not check real server %s; write misc_path "COMMAND ARGUMENTS"`, of.real.addr)
 		return false

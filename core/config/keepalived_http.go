@@ -17,6 +17,9 @@ type httpGet struct {
 	fast        bool
 	compliant   *bool
 	urls        []*httpURL
+	// blocks counts those that are left out, too; told: why one is, is told already.
+	blocks int
+	told   bool
 }
 
 // httpURL is a url block.
@@ -27,6 +30,8 @@ type httpURL struct {
 	lines      map[string]int
 	codes      statusCodes
 	compliant  *bool
+	// told: what is wrong with the path is told already.
+	told bool
 }
 
 func (h *httpGet) keyword(c *checker, t *statement) {
@@ -82,7 +87,12 @@ func (h *httpGet) setProtocol(c *checker, t *statement) {
 func (h *httpGet) url(c *checker, t *statement) {
 	u := &httpURL{checker: c, at: t, parameters: map[string]any{}, lines: map[string]int{}}
 	c.each(inURL, t.body, func(t *statement) { h.urlKeyword(u, t) })
+	h.blocks++
 	if _, ok := u.parameters["path"]; !ok {
+		if u.told {
+			h.told = true
+			return
+		}
 		c.warnf(t.place, "the url has no path: it is left out, as in keepalived; write path / into it")
 		return
 	}
@@ -93,9 +103,11 @@ func (h *httpGet) url(c *checker, t *statement) {
 func (h *httpGet) urlKeyword(u *httpURL, t *statement) {
 	switch t.keyword() {
 	case "path", "virtualhost":
-		if w, ok := u.text(t); ok {
+		w, ok := u.text(t)
+		if ok {
 			u.set(t, t.keyword(), w)
 		}
+		u.told = u.told || !ok
 	case "status_code":
 		u.codes.read(u.keepalived, t)
 		u.mark(t, "status")
@@ -201,7 +213,14 @@ func (u *httpURL) finish() {
 
 // finish makes the parameters. What is not set here is handed down.
 func (h *httpGet) finish(c *checker, of surroundings) bool {
-	if len(h.urls) == 0 {
+	switch {
+	case len(h.urls) > 0:
+	case h.told:
+		return false
+	case h.blocks > 0:
+		c.errorf(c.at, "%s has no url with a path, and keepalived 2.2 dies of that: write path / into the url", string(c.kind.context))
+		return false
+	default:
 		c.errorf(c.at, "%s has no url, and keepalived 2.2 dies of that: write url { path / } into it", string(c.kind.context))
 		return false
 	}

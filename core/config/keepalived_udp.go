@@ -59,10 +59,11 @@ func (k *keepalived) hex(t *statement, wild bool) string {
 	}
 	var out strings.Builder
 	for _, word := range t.words[t.next:] {
-		for _, part := range strings.Fields(strings.ToUpper(word)) {
-			if strings.Trim(part, digits) != "" {
+		for _, part := range strings.Fields(word) {
+			if strings.Trim(strings.ToUpper(part), digits) != "" {
 				k.errorf(t.place, "%s %s: not hexadecimal", t.keyword(), part)
 			}
+			part = strings.ToUpper(part)
 			if len(part)%2 == 1 {
 				part = part[:len(part)-1] + "0" + part[len(part)-1:]
 			}

@@ -153,6 +153,8 @@ type bfdInstance struct {
 	multihop         bool
 	vrrp, checker    bool
 	used             bool
+	// told: what is wrong with the neighbour is told already.
+	told bool
 }
 
 // Defaults and bounds of a session.
@@ -170,7 +172,7 @@ func (k *keepalived) bfdInstance(t *statement) {
 	b := &bfdInstance{at: t.place, minRx: defaultBFDInterval, minTx: defaultBFDInterval, idleTx: defaultBFDIdle, multiplier: defaultBFDMultiplier}
 	k.each(inBFDInstance, t.body, func(t *statement) { b.keyword(k, t) })
 	switch other := k.sessions[name]; {
-	case !named:
+	case !named, b.told:
 	case other != nil:
 		k.warnf(t.place, "bfd_instance %s is there already (%s:%d): this one is left out", name, other.at.file, other.at.line)
 	case !b.neighbour.IsValid():
@@ -185,7 +187,9 @@ func (k *keepalived) bfdInstance(t *statement) {
 func (b *bfdInstance) keyword(k *keepalived, t *statement) {
 	switch t.keyword() {
 	case "neighbor_ip":
-		b.neighbour, _ = k.address(t)
+		var ok bool
+		b.neighbour, ok = k.address(t)
+		b.told = !ok
 	case "source_ip":
 		b.local, _ = k.address(t)
 	case "min_rx":

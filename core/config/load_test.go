@@ -26,7 +26,7 @@ func TestMistakes(t *testing.T) {
 		}
 		tested++
 		t.Run(filepath.Base(f), func(t *testing.T) {
-			r := Load(f, Options{ConfigID: "a", Known: func(s string) bool { return s == "tcp" }})
+			r := Load(f, Options{ConfigID: "a", Known: builtinType})
 			var got strings.Builder
 			for _, p := range r.Problems {
 				got.WriteString(p.String() + "\n")
@@ -54,6 +54,12 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// builtinType tells whether a type of check is poise's own.
+func builtinType(s string) bool {
+	_, ok := builtinParameters[s]
+	return ok
+}
+
 func TestMissingFile(t *testing.T) {
 	for _, path := range []string{"testdata/nowhere.conf", "testdata/nowhere.yaml", "testdata"} {
 		r := Load(path, Options{})
@@ -73,6 +79,8 @@ func TestSecrets(t *testing.T) {
 		"equals.conf":   "vrrp_instance a {\nauthentication {\nauth_pass=" + secret + "\n}\n}\n",
 		"dollar.conf":   "vrrp_instance a {\nauthentication {\nauth_pass a$" + secret + "\n}\n}\n",
 		"quote.conf":    "vrrp_instance a {\nauthentication {\nauth_pass \"" + secret + "\n}\n}\n",
+		"ssl.conf":      "SSL {\npassword " + secret + " " + secret + "\n}\n",
+		"ssl2.conf":     "SSL {\npassword=" + secret + "\npassword {\n" + secret + "\n}\n}\npassword " + secret + "\n",
 		"misplace.conf": "vrrp_instance a {\nauth_pass " + secret + "\n}\n",
 		"long.yaml":     "failover_groups: [{name: a, auth: {pass: " + secret + secret + "}}]\n",
 		"list.yaml":     "failover_groups: [{name: a, auth: {pass: [" + secret + "]}}]\n",
