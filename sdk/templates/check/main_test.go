@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
+	"github.com/poise-lb/poise/sdk"
 	"github.com/poise-lb/poise/sdk/plugintest"
+	"github.com/poise-lb/poise/sdk/plugintest/conform"
 )
 
 // greet is a server that says one thing to everybody.
-func greet(t *testing.T, greeting string) *net.TCPAddr {
+func greet(t *testing.T, greeting string) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,44 +31,57 @@ func greet(t *testing.T, greeting string) *net.TCPAddr {
 			conn.Close()
 		}
 	}()
-	return l.Addr().(*net.TCPAddr)
+	return netip.MustParseAddrPort(l.Addr().String())
 }
 
+// TestConform runs the executable as the daemon does, through the conformance kit.
+//
+// TODO: your type, and a server that it finds up.
 func TestConform(t *testing.T) {
-	c := plugintest.Serve(t, plugin())
-	c.Configure(t, "")
-	plugintest.Conform(t, c, map[string]string{"greeting": `{"prefix":"SSH-2.0"}`})
+	plugintest.Executable(t, conform.Options{
+		Path:  plugintest.Build(t, "."),
+		Types: map[string]conform.Type{"greeting": {Target: greet(t, "220 hello\r\n")}},
+	})
 }
 
+// TestProbe calls the two methods, without a process.
+//
+// TODO: what your server may answer.
 func TestProbe(t *testing.T) {
-	c := plugintest.Serve(t, plugin())
-	c.Configure(t, "")
+	foreign := netip.MustParseAddrPort("192.0.2.77:0")
 	tests := []struct {
-		name, greeting, parameters, source, reason string
-		state                                      checkv1.VerdictState
+		name, greeting, parameters string
+		source                     netip.AddrPort
+		outcome                    sdk.Outcome
+		reason                     string
 	}{
-		{"default", "220 hello\r\n", "", "", "", checkv1.VerdictState_VERDICT_STATE_UP},
-		{"own prefix", "SSH-2.0-x\r\n", `{"prefix":"SSH-2.0"}`, "", "", checkv1.VerdictState_VERDICT_STATE_UP},
-		{"other greeting", "554 no\r\n", "", "", "the greeting does not begin with 220", checkv1.VerdictState_VERDICT_STATE_DOWN},
-		{"no greeting", "", "", "", "read the greeting: ", checkv1.VerdictState_VERDICT_STATE_DOWN},
-		{"endless line", strings.Repeat("x", 1000), "", "", "the greeting does not begin with 220", checkv1.VerdictState_VERDICT_STATE_DOWN},
-		{"foreign source", "220\n", "", "192.0.2.77", "", checkv1.VerdictState_VERDICT_STATE_UNKNOWN},
+		{"default", "220 hello\r\n", "", netip.AddrPort{}, sdk.Up, ""},
+		{"own prefix", "SSH-2.0-x\r\n", `{"prefix":"SSH-2.0"}`, netip.AddrPort{}, sdk.Up, ""},
+		{"other greeting", "554 no\r\n", "", netip.AddrPort{}, sdk.Down, "the greeting does not begin with 220"},
+		{"no greeting", "", "", netip.AddrPort{}, sdk.Down, "read the greeting: EOF"},
+		{"endless line", strings.Repeat("x", 1000), "", netip.AddrPort{}, sdk.Down, "the greeting does not begin with 220"},
+		{"foreign source", "220\n", "", foreign, sdk.Unknown, "connect: "},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			addr := greet(t, test.greeting)
-			got, err := c.Check.Probe(ctx, &checkv1.ProbeRequest{
-				Type: "greeting", Timeout: durationpb.New(2 * time.Second), ParametersJson: []byte(test.parameters),
-				Target: &checkv1.Target{Address: "127.0.0.1", Port: uint32(addr.Port), SourceAddress: test.source},
-			})
+			p, err := checker{}.Parse([]byte(test.parameters))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.GetState() != test.state || !strings.HasPrefix(got.GetReason(), test.reason) {
-				t.Errorf("got %v, want %s %q", got, test.state, test.reason)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			got := p.Probe(ctx, sdk.Target{Addr: greet(t, test.greeting), Source: test.source, Trace: t.Logf})
+			if got.Outcome != test.outcome || !strings.HasPrefix(got.Reason, test.reason) {
+				t.Errorf("got %+v, want outcome %d, %q", got, test.outcome, test.reason)
 			}
 		})
+	}
+}
+
+func TestParse(t *testing.T) {
+	for parameters, path := range map[string]string{`{"prefix":"a\nb"}`: "/prefix", `{"prefix":""}`: "/prefix", `{"colour":1}`: "/colour"} {
+		if _, err := (checker{}).Parse([]byte(parameters)); err == nil || !strings.HasPrefix(err.Error(), path+": ") {
+			t.Errorf("%s: %v, want an error at %s", parameters, err, path)
+		}
 	}
 }
