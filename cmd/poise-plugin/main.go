@@ -13,6 +13,7 @@ import (
 	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
+	"github.com/poise-lb/poise/plugins/checkers/ssl"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
 	"github.com/poise-lb/poise/plugins/checkers/udp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
@@ -54,6 +55,7 @@ func checkers() map[string]sdk.Checker {
 	return map[string]sdk.Checker{
 		dns.Type:  dns.New(),
 		smtp.Type: smtp.New(),
+		ssl.Type:  ssl.New(),
 		tcp.Type:  tcp.New(),
 		udp.Type:  udp.New(),
 		http.Type: http.New(),

@@ -84,7 +84,7 @@ func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 
 // Start asks for the url whose turn it is.
 func (p *prober) Start(ctx context.Context, target sdk.Target, done func(sdk.Result)) {
-	go func() { done(p.check.Next(ctx, target, connect)) }()
+	Async(done, func() sdk.Result { return p.check.Next(ctx, target, connect) })
 }
 
 func connect(ctx context.Context, target sdk.Target, _ Request) (net.Conn, string, error) {

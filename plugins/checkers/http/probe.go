@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/poise-lb/poise/sdk"
@@ -20,8 +21,9 @@ type Request struct {
 	Path, URLHost, CheckHost string
 	// HTTP2: the request is made by HTTP/2.
 	HTTP2 bool
-	// Compliant: the end of the reply has to be a proper end of TLS.
-	Compliant bool
+	// Compliant: the end of the reply has to be a proper end of TLS. Raw: the reply is all
+	// that comes to the end of the connection, whatever end that is.
+	Compliant, Raw bool
 }
 
 // Connect makes a connection to the target that has the context's deadline. Where that
@@ -53,6 +55,21 @@ func (c *Check) Next(ctx context.Context, target sdk.Target, connect Connect) sd
 	}
 }
 
+// Async calls done with the result of a probe that runs beside the caller. A panic is an
+// error of that probe.
+func Async(done func(sdk.Result), probe func() sdk.Result) {
+	go func() {
+		var r sdk.Result
+		defer func() {
+			if p := recover(); p != nil {
+				r = sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("the checker panicked: %v, at %.2000s", p, debug.Stack())}
+			}
+			done(r)
+		}()
+		r = probe()
+	}()
+}
+
 // begin gives the url that is due.
 func (c *Check) begin(known sdk.Known) *url { return &c.urls[c.rotation.begin(known.Outcome)] }
 
@@ -73,7 +90,7 @@ func (c *Check) one(ctx context.Context, target sdk.Target, u *url, connect Conn
 		return r
 	}
 	conn, step, err := connect(ctx, target, Request{
-		Path: u.path, URLHost: u.host, CheckHost: c.virtualHost, HTTP2: c.protocol == Version2, Compliant: u.compliant,
+		Path: u.path, URLHost: u.host, CheckHost: c.virtualHost, HTTP2: c.protocol == Version2, Compliant: u.compliant, Raw: c.raw,
 	})
 	if err != nil {
 		return fail(step, err)
