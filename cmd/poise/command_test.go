@@ -28,6 +28,7 @@ func TestHelp(t *testing.T) {
 	for file, args := range map[string][]string{
 		"help.txt": {"--help"}, "help-status.txt": {"status", "--help"}, "help-drain.txt": {"drain", "--help"},
 		"help-weight.txt": {"weight", "--help"}, "help-events.txt": {"events", "--help"}, "help-config-check.txt": {"config", "check", "--help"},
+		"help-probe.txt": {"probe", "--help"}, "help-plugin-restart.txt": {"plugin", "restart", "--help"},
 	} {
 		out, _, err := run(t.Context(), args...)
 		if err != nil {
@@ -91,8 +92,9 @@ func TestStatusOfManyRealServers(t *testing.T) {
 		many.VirtualServers[0].RealServers = append(many.VirtualServers[0].RealServers, one)
 	}
 	f.status = func() *controlv1.StatusResponse { return many }
-	if out, _, err := f.run(t, "status"); err != nil || strings.Count(out, one.GetName()) != 10001 {
-		t.Errorf("%d real servers, %v", strings.Count(out, one.GetName()), err)
+	out, _, err := f.run(t, "status")
+	if n := strings.Count(out, "\n  "+one.GetName()+" "); err != nil || n != 10001 {
+		t.Errorf("%d real servers, %v", n, err)
 	}
 }
 
@@ -228,7 +230,7 @@ func TestNoDaemon(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	for _, args := range [][]string{{"status"}, {"events"}, {"events", "-f"}, {"reload"}, {"plugin", "list"}, {"drain", "a", "b", "--wait"}} {
+	for _, args := range [][]string{{"status"}, {"events"}, {"events", "-f"}, {"reload"}, {"plugin", "list"}, {"plugin", "show", "x"}, {"plugin", "restart", "x"}, {"plugin", "pin", "x"}, {"probe", "tcp"}, {"drain", "a", "b", "--wait"}} {
 		_, _, err := run(t.Context(), append(args, "--runtime-dir", none)...)
 		if want := "no poised runs with the runtime directory " + none + " (there is no " + none + "/control.sock): start it, or name its directory with --runtime-dir"; err == nil || err.Error() != want {
 			t.Errorf("%v: %v, want %s", args, err, want)

@@ -47,6 +47,9 @@ type fakeDaemon struct {
 	reloaded   func() (*controlv1.ReloadResponse, error)
 	override   func(*controlv1.SetOverrideRequest) error
 
+	probe   func(*controlv1.ProbeRequest) (*controlv1.ProbeResponse, error)
+	restart func(*controlv1.RestartPluginRequest) (*controlv1.RestartPluginResponse, error)
+
 	mu       sync.Mutex
 	status   func() *controlv1.StatusResponse
 	requests []*controlv1.SetOverrideRequest
@@ -101,6 +104,25 @@ func (f *fakeDaemon) Reload(context.Context, *controlv1.ReloadRequest) (*control
 	return f.reloaded()
 }
 
+func (f *fakeDaemon) Probe(_ context.Context, r *controlv1.ProbeRequest) (*controlv1.ProbeResponse, error) {
+	return f.probe(r)
+}
+
+func (f *fakeDaemon) RestartPlugin(_ context.Context, r *controlv1.RestartPluginRequest) (*controlv1.RestartPluginResponse, error) {
+	return f.restart(r)
+}
+
+func (f *fakeDaemon) DescribePlugin(_ context.Context, r *controlv1.DescribePluginRequest) (*controlv1.DescribePluginResponse, error) {
+	const schema = `{"type":"object","required":["path"],"properties":{
+		"path":{"type":"string","description":"what is asked for"},
+		"urls":{"type":"array","items":{"type":"object","properties":{"status":{"type":"array","items":{"type":"string"},"default":["200-299"],"description":"what is good"}}}},
+		"tls":{"type":"boolean","default":false,"description":"over TLS"}, "mode":{"enum":["a","b"]}, "any":{}, "odd":null, "two":{"type":["string","null"]}}}`
+	return &controlv1.DescribePluginResponse{OwnName: "redis-check", Plugin: exampleStatus().GetPlugins()[0], Kinds: []*controlv1.PluginKind{
+		{Interface: "check", Type: r.GetName(), ParametersSchemaJson: []byte(schema)}, {Interface: "check", Type: "plain", ParametersSchemaJson: []byte(`{"type":"object"}`)},
+		{Interface: "check", Type: "odd", ParametersSchemaJson: []byte(`[`)}, {Interface: "forward", Type: "silent"},
+	}}, nil
+}
+
 // run runs the command as main does.
 func run(ctx context.Context, args ...string) (stdout, stderr string, err error) {
 	var out, complaints bytes.Buffer
@@ -122,7 +144,10 @@ var now = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
 
 func exampleStatus() *controlv1.StatusResponse {
-	check := &controlv1.Check{Type: "tcp", Target: "192.168.1.106:80", Verdict: "up", Since: ago(192 * time.Second), Id: "0123456789abcdef", Interval: durationpb.New(6 * time.Second)}
+	check := &controlv1.Check{Type: "tcp", Target: "192.168.1.106:80", Verdict: "up", Since: ago(192 * time.Second), Id: "0123456789abcdef", Interval: durationpb.New(6 * time.Second), Plugin: "checkers"}
+	agent := &controlv1.Check{Type: "agent", Target: "192.168.1.106:9999", Verdict: "up", Since: ago(192 * time.Second), Id: "1123456789abcdef", Interval: durationpb.New(time.Second), Plugin: "checkers", Weight: "50%", Admin: "drain"}
+	script := &controlv1.Check{Type: "misc", Target: "192.168.1.106:80", Verdict: "down", Reason: "exit status 1", Since: ago(192 * time.Second), Id: "2123456789abcdef", Interval: durationpb.New(time.Second), Plugin: "script", StaleSince: ago(12 * time.Second)}
+	redis := &controlv1.Check{Type: "redis", Target: "192.168.1.106:6379", Verdict: "up", Since: ago(192 * time.Second), Id: "3123456789abcdef", Interval: durationpb.New(time.Second), Plugin: "cache", Rejected: "/key: is missing"}
 	return &controlv1.StatusResponse{
 		Daemon: &controlv1.Daemon{
 			Version: "1.2.3", Pid: 4242, StartedAt: ago(3*time.Hour + 12*time.Minute), RouterId: "LVS_MASTER",
@@ -143,7 +168,7 @@ func exampleStatus() *controlv1.StatusResponse {
 			{
 				Name: "TCP 192.168.1.100:80", Scheduler: "rr", Method: "DR", QuorumUp: true, Quorum: 1, SorryServer: "192.168.1.9:80", Connections: 12345,
 				RealServers: []*controlv1.RealServer{
-					{Name: "192.168.1.106:80", Verdict: "up", Since: ago(192 * time.Second), Weight: 100, ConfiguredWeight: 100, InTable: true, Method: "DR", ActiveConnections: 12, InactiveConnections: 40, Connections: 6000, Checks: []*controlv1.Check{check}},
+					{Name: "192.168.1.106:80", Verdict: "up", Since: ago(192 * time.Second), Weight: 100, ConfiguredWeight: 100, InTable: true, Method: "DR", ActiveConnections: 12, InactiveConnections: 40, Connections: 6000, Admin: "drain", Checks: []*controlv1.Check{check, agent, script, redis}},
 					{Name: "192.168.1.107:80", Verdict: "down", Reason: "connect: connection refused", Since: ago(12 * time.Second), ConfiguredWeight: 100, Method: "DR"},
 					{Name: "192.168.1.108:80", Verdict: "up", Since: ago(50 * time.Hour), ConfiguredWeight: 100, InTable: true, Override: "drain", DrainDeadline: ago(-42 * time.Second), Method: "DR", ActiveConnections: 3},
 					{Name: "192.168.1.109:80", Verdict: "unknown", Reason: "no probe yet\x1b[2J", Weight: 10, ConfiguredWeight: 100, InTable: true, Override: "weight 10", Method: "DR"},
@@ -161,7 +186,8 @@ func exampleStatus() *controlv1.StatusResponse {
 		},
 		ForeignServices: []string{"TCP 192.168.1.200:443", "FWM 99"},
 		Plugins: []*controlv1.Plugin{
-			{Name: "checkers", State: "running", Pid: 4250, Version: "1.2.3", Restarts: 2, StartedAt: ago(time.Hour), LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin"},
+			{Name: "checkers", State: "running", Pid: 4250, Version: "1.2.3", Restarts: 2, StartedAt: ago(time.Hour), LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin", Checks: 2, Probes: 1234, ProbeFailures: 3, ProbesOverdue: 7, HeardAt: ago(time.Second)},
+			{Name: "script", State: "running", Pid: 4252, Version: "1.2.3", StartedAt: ago(3 * time.Hour), Kinds: []string{"check/misc"}, User: "root", Capabilities: []string{"KILL"}, Path: "/usr/bin/poise-plugin", Checks: 1, HeardAt: ago(12 * time.Second), Trouble: "silent for 12s"},
 			{Name: "ipvs", State: "running", Pid: 4251, Version: "1.2.3", StartedAt: ago(3 * time.Hour), Kinds: []string{"forward/ipvs"}, User: "nobody", Capabilities: []string{"NET_ADMIN"}, Path: "/usr/bin/poise-plugin"},
 			{Name: "vrrp", State: "waiting", User: "nobody", Restarts: 1, LastFailure: "no beat for 1.25s", Capabilities: []string{"NET_ADMIN", "NET_RAW"}, Path: "/usr/bin/poise-plugin"},
 		},

@@ -25,7 +25,24 @@ func main() {
 	if !errors.Is(err, errSaid) {
 		fmt.Fprintf(os.Stderr, "poise: %v\n", err)
 	}
-	os.Exit(1)
+	os.Exit(exitStatus(err))
+}
+
+// exitError ends with another status than 1.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitStatus(err error) int {
+	var other *exitError
+	if errors.As(err, &other) {
+		return other.code
+	}
+	return 1
 }
 
 // errSaid ends with status 1 without a further message: all has been said.
@@ -45,6 +62,7 @@ const examples = `  poise status
   poise drain 192.0.2.100:80 192.0.2.1:80 --deadline 60s --wait
   poise ready 192.0.2.100:80 192.0.2.1:80
   poise events -f
+  poise probe -v 192.0.2.100:80 192.0.2.1:80
   poise config check /etc/keepalived/keepalived.conf`
 
 func newCommand() *cobra.Command {
@@ -65,7 +83,7 @@ func newCommand() *cobra.Command {
 			root.AddCommand(sub)
 		}
 	}
-	add("show", newStatus(c), newEvents(c), newPlugin(c))
+	add("show", newStatus(c), newEvents(c), newProbe(c), newPlugin(c))
 	add("steer", newDrain(c), newReady(c), newMaint(c), newWeight(c), newReload(c))
 	add("file", newConfig(), newVersion())
 	root.SetHelpCommandGroupID("file")

@@ -11,13 +11,13 @@ import (
 )
 
 // renderStatus is the status for people.
-func renderStatus(s *controlv1.StatusResponse, now time.Time) string {
+func renderStatus(s *controlv1.StatusResponse, now time.Time, everyCheck bool) string {
 	var p page
 	p.daemon(s.GetDaemon(), now)
 	for _, g := range s.GetFailoverGroups() {
 		p.group(g, now)
 	}
-	p.virtualServers(s.GetVirtualServers(), now)
+	p.virtualServers(s.GetVirtualServers(), now, everyCheck)
 	p.forwarder(s.GetForwarder(), now)
 	if len(s.GetForeignServices()) > 0 {
 		p.section("foreign services, left alone: %s", strings.Join(s.GetForeignServices(), ", "))
@@ -30,6 +30,9 @@ func renderStatus(s *controlv1.StatusResponse, now time.Time) string {
 			t.add(x.GetName(), x.GetState(), pid(x.GetPid()), since(x.GetStartedAt(), now), x.GetVersion(), fmt.Sprint(x.GetRestarts()), x.GetLastFailure())
 		}
 		p.lines(t.lines("  "))
+		for _, x := range s.GetPlugins() {
+			p.trouble(x)
+		}
 	}
 	return p.String()
 }
@@ -95,7 +98,7 @@ func (p *page) group(g *controlv1.FailoverGroup, now time.Time) {
 }
 
 // virtualServers have one set of columns, so that the eye finds what it looks for.
-func (p *page) virtualServers(list []*controlv1.VirtualServer, now time.Time) {
+func (p *page) virtualServers(list []*controlv1.VirtualServer, now time.Time, everyCheck bool) {
 	t := &table{}
 	t.add("REAL SERVER", "VERDICT", "FOR", "WEIGHT", "ACTIVE", "INACTIVE", "OVERRIDE", "WHY")
 	for _, v := range list {
@@ -112,6 +115,7 @@ func (p *page) virtualServers(list []*controlv1.VirtualServer, now time.Time) {
 			p.line("%s", head)
 			p.lines(lines[:n])
 			lines = lines[n:]
+			p.checks(v, now, everyCheck)
 		} else {
 			p.line("  no real servers")
 		}
@@ -181,6 +185,16 @@ func (p *page) forwarder(f *controlv1.Forwarder, now time.Time) {
 	}
 }
 
+// trouble tells what is wrong with a plugin's work now.
+func (p *page) trouble(x *controlv1.Plugin) {
+	if x.GetTrouble() != "" {
+		p.line("  %s: %s", x.GetName(), x.GetTrouble())
+	}
+	if n := x.GetProbesOverdue(); n > 0 {
+		p.line("  %s: %s left out because the one before had not returned", x.GetName(), count(n, "probe"))
+	}
+}
+
 // renderPlugins is the list of plugins for people.
 func renderPlugins(list []*controlv1.Plugin, now time.Time) string {
 	var p page
@@ -199,6 +213,7 @@ func renderPlugins(list []*controlv1.Plugin, now time.Time) string {
 		if x.GetLastFailure() != "" {
 			p.line("%s was last started again because: %s", x.GetName(), x.GetLastFailure())
 		}
+		p.trouble(x)
 	}
 	return p.String()
 }

@@ -12,14 +12,15 @@ import (
 )
 
 func TestRenderStatus(t *testing.T) {
-	golden(t, "status.txt", renderStatus(exampleStatus(), now))
+	golden(t, "status.txt", renderStatus(exampleStatus(), now, false))
+	golden(t, "status-verbose.txt", renderStatus(exampleStatus(), now, true))
 	s := exampleStatus()
 	s.Daemon.ReloadErrors = nil
 	s.FailoverGroups, s.VirtualServers, s.ForeignServices, s.Plugins = nil, nil, nil, nil
 	s.Forwarder = &controlv1.Forwarder{Type: "null", AppliedGeneration: 1, DesiredGeneration: 3}
-	golden(t, "status-behind.txt", renderStatus(s, now))
+	golden(t, "status-behind.txt", renderStatus(s, now, false))
 	s.Forwarder = nil
-	golden(t, "status-empty.txt", renderStatus(s, now))
+	golden(t, "status-empty.txt", renderStatus(s, now, false))
 }
 
 func TestRenderPlugins(t *testing.T) {
@@ -29,7 +30,7 @@ func TestRenderPlugins(t *testing.T) {
 
 // An answer with nothing in it, as from another version, is no reason to fail.
 func TestRenderNothing(t *testing.T) {
-	if got := renderStatus(&controlv1.StatusResponse{}, now); !strings.HasPrefix(got, "director ") {
+	if got := renderStatus(&controlv1.StatusResponse{}, now, true); !strings.HasPrefix(got, "director ") {
 		t.Errorf("%q", got)
 	}
 }

@@ -17,13 +17,16 @@ import (
 
 func newStatus(c *client) *cobra.Command {
 	var out output
+	var verbose bool
 	cmd := &cobra.Command{
 		Use: "status", Short: "show the director, its services and its plugins", Args: cobra.NoArgs,
 		Long: `Shows what poised knows at this moment: failover groups with their role and why,
 virtual servers, real servers with their verdict and why and for how long, weights and
 connections, the forwarder's table, and the plugin processes.
 
-WEIGHT is the weight in the table now; "out": the real server is not in the table.
+WEIGHT is the weight in the table now; "out": the real server is not in the table. Checks
+are listed that change a weight, that a real server speaks through, that cannot be carried
+out or that have had no fresh probe because of their plugin; with -v all are.
 With -o json it is the StatusResponse of poise.control.v1, with every field.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -37,10 +40,11 @@ With -o json it is the StatusResponse of poise.control.v1, with every field.`,
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), s, "  ")
 			}
-			_, err = io.WriteString(cmd.OutOrStdout(), renderStatus(s, time.Now()))
+			_, err = io.WriteString(cmd.OutOrStdout(), renderStatus(s, time.Now(), verbose))
 			return err
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list every check")
 	out.addTo(cmd)
 	return cmd
 }
@@ -51,24 +55,6 @@ func (c *client) status(ctx context.Context) (s *controlv1.StatusResponse, err e
 		return err
 	})
 	return s, err
-}
-
-func newPlugin(c *client) *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "look at the plugin processes"}
-	cmd.AddCommand(newPluginTest(), &cobra.Command{
-		Use: "list", Short: "list the plugin processes", Args: cobra.NoArgs,
-		Long: `Lists the plugin processes: what they do, how often they were started again and why,
-and the user and capabilities they run with.`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), renderPlugins(s.GetPlugins(), time.Now()))
-			return err
-		},
-	})
-	return cmd
 }
 
 func newReload(c *client) *cobra.Command {
