@@ -12,6 +12,7 @@ import (
 	"github.com/poise-lb/poise/plugins/checkers/file"
 	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
+	"github.com/poise-lb/poise/plugins/checkers/ping"
 	"github.com/poise-lb/poise/plugins/checkers/smtp"
 	"github.com/poise-lb/poise/plugins/checkers/ssl"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
@@ -34,6 +35,7 @@ var applets = []applet{
 	}},
 	{"checkers-net", "checks of real servers that need a capability: ping, firewall marks", func() sdk.Plugin {
 		all := checkers()
+		all[ping.Type] = ping.New()
 		return sdk.Plugin{Checkers: all}
 	}},
 	{"script", "checks by commands and files of the operator's", func() sdk.Plugin {
