@@ -35,6 +35,9 @@ func Serve(p Plugin) {
 	life := newLifeline()
 	ignoreSignals(life, logger)
 	s := newServer(context.Background(), p, logger, life, probeLimit())
+	if s.checks != nil {
+		s.checks.scheduler.saveProcessors()
+	}
 
 	end := make(chan struct{})
 	orphan := make(chan struct{})
