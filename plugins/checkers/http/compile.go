@@ -3,6 +3,7 @@ package http
 import (
 	"crypto/md5" //nolint:gosec // what keepalived's digests are
 	"encoding/hex"
+	"net/netip"
 	"strconv"
 
 	"github.com/poise-lb/poise/sdk"
@@ -19,7 +20,6 @@ type Check struct {
 	fast        bool
 	rotation    rotation
 	reply       reply
-	buffer      []byte
 }
 
 // url is a URL, ready to be used.
@@ -31,6 +31,9 @@ type url struct {
 	match     *matcher
 	noMatch   bool
 	compliant bool
+	// request is what was sent last, to the target.
+	request []byte
+	target  netip.AddrPort
 }
 
 // Compile makes a Check of parameters, or says what is wrong with them.

@@ -29,7 +29,7 @@ func (checker) Parse(raw json.RawMessage) (sdk.Prober, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &prober{check: check}, nil
+	return &prober{check: check, attempt: attempt{check: check}}, nil
 }
 
 func parse(raw json.RawMessage) (Parameters, error) {
@@ -75,7 +75,12 @@ func (p Parameters) Warnings() []sdk.Problem {
 }
 
 // prober asks over plain TCP.
-type prober struct{ check *Check }
+type prober struct {
+	check   *Check
+	attempt attempt
+}
+
+var _ sdk.Starter = (*prober)(nil)
 
 // Probe asks for every url, whatever the turn.
 func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
@@ -84,6 +89,10 @@ func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 
 // Start asks for the url whose turn it is.
 func (p *prober) Start(ctx context.Context, target sdk.Target, done func(sdk.Result)) {
+	if p.check.light() {
+		p.attempt.start(ctx, target, done)
+		return
+	}
 	Async(done, func() sdk.Result { return p.check.Next(ctx, target, connect) })
 }
 

@@ -51,12 +51,12 @@ func (c *Check) exchange2(ctx context.Context, conn net.Conn, target sdk.Target,
 	}
 	r := &c.reply
 	r.begin(u, false, false, deadline)
-	if c.buffer == nil {
-		c.buffer = make([]byte, readSize)
-	}
+	pooled := buffers.Get().(*[readSize]byte)
+	defer buffers.Put(pooled)
+	buffer := pooled[:]
 	for {
-		n, err := response.Body.Read(c.buffer)
-		if wrong := r.body.write(c.buffer[:n]); wrong != nil {
+		n, err := response.Body.Read(buffer)
+		if wrong := r.body.write(buffer[:n]); wrong != nil {
 			return "reply", wrong
 		}
 		if errors.Is(err, io.EOF) {

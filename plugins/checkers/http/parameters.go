@@ -162,11 +162,20 @@ const (
 
 func (s *statuses) has(code int) bool { return code >= 0 && code <= lastStatus && s.in[code] }
 
-func parseStatuses(path string, list []string) (*statuses, error) {
-	out := &statuses{text: "200-299"}
-	if len(list) == 0 {
-		list = []string{out.text}
+// successes is what is wanted where nothing is said, one for all.
+var successes = func() *statuses {
+	s := &statuses{text: "200-299"}
+	for code := 200; code < 300; code++ {
+		s.in[code] = true
 	}
+	return s
+}()
+
+func parseStatuses(path string, list []string) (*statuses, error) {
+	if len(list) == 0 {
+		return successes, nil
+	}
+	out := &statuses{}
 	for i, item := range list {
 		first, last, isRange := strings.Cut(item, "-")
 		if !isRange {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/poise-lb/poise/sdk"
@@ -32,6 +33,9 @@ type Connect func(ctx context.Context, target sdk.Target, r Request) (conn net.C
 
 // readSize is the most that is read at once.
 const readSize = 16 << 10
+
+// buffers are shared by all checks, of which few probe at once.
+var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // All asks for every url, once, outside of the turn. It is up when all of them are.
 func (c *Check) All(ctx context.Context, target sdk.Target, connect Connect) sdk.Result {
@@ -84,9 +88,7 @@ func (c *Check) one(ctx context.Context, target sdk.Target, u *url, connect Conn
 	start := time.Now()
 	fail := func(step string, err error) sdk.Result {
 		r := dial.Failed(ctx, target, start, step, err)
-		if len(c.urls) > 1 {
-			r.Reason = u.path + ": " + r.Reason
-		}
+		r.Reason = c.named(u, r.Reason)
 		return r
 	}
 	conn, step, err := connect(ctx, target, Request{
@@ -96,6 +98,7 @@ func (c *Check) one(ctx context.Context, target sdk.Target, u *url, connect Conn
 		return fail(step, err)
 	}
 	defer conn.Close()
+	defer c.reply.release()
 	target.Trace("connected from %s to %s after %s", conn.LocalAddr(), conn.RemoteAddr(), time.Since(start).Round(time.Microsecond))
 	// A context that ends before its deadline ends reading and writing.
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
@@ -112,6 +115,24 @@ func (c *Check) one(ctx context.Context, target sdk.Target, u *url, connect Conn
 	return sdk.Result{Outcome: sdk.Up}
 }
 
+// named has a reason say of which url it is, where there are several.
+func (c *Check) named(u *url, reason string) string {
+	if len(c.urls) == 1 {
+		return reason
+	}
+	return u.path + ": " + reason
+}
+
+// light says that a probe computes little, so that it may run where others wait for it.
+func (c *Check) light() bool {
+	for i := range c.urls {
+		if m := c.urls[i].match; m != nil && m.re != nil {
+			return false
+		}
+	}
+	return c.protocol != Version2
+}
+
 // exchange sends the request and judges the reply.
 func (c *Check) exchange(conn net.Conn, target sdk.Target, u *url, deadline time.Time) (step string, err error) {
 	request := c.request(u, target)
@@ -120,13 +141,13 @@ func (c *Check) exchange(conn net.Conn, target sdk.Target, u *url, deadline time
 	if _, err := conn.Write(request); err != nil {
 		return "send the request", err
 	}
-	if c.buffer == nil {
-		c.buffer = make([]byte, readSize)
-	}
+	pooled := buffers.Get().(*[readSize]byte)
+	defer buffers.Put(pooled)
+	buffer := pooled[:]
 	told := false
 	for {
-		n, err := conn.Read(c.buffer)
-		done, wrong := c.reply.feed(c.buffer[:n])
+		n, err := conn.Read(buffer)
+		done, wrong := c.reply.feed(buffer[:n])
 		if !told && c.reply.status != 0 {
 			told = true
 			target.Trace("status line %q, %d headers", c.reply.line, c.reply.fields)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -20,8 +21,8 @@ const (
 	// than the window; behind is how far before it a regex can look then.
 	reach  = 64 << 10
 	behind = 4 << 10
-	// keptSize is how much memory stays allocated between probes.
-	keptSize = 16 << 10
+	// keptSize is the longest window that is kept for the next probe, of any check.
+	keptSize = 64 << 10
 	// matchTime bounds a match that got no shorter time, and backtrackLimit its memory,
 	// in words.
 	matchTime      = 10 * time.Second
@@ -42,8 +43,7 @@ type matcher struct {
 	// deadline of the probe; zero: none.
 	deadline time.Time
 
-	window []byte
-	runes  []rune
+	*scratch
 	// start is the offset in the body of the window's first byte, and from of the first
 	// one at which no match has been looked for.
 	start, from int64
@@ -53,6 +53,15 @@ type matcher struct {
 	// over: no match can start in what is still to come.
 	over bool
 }
+
+// scratch is the memory of a matcher while a probe runs.
+type scratch struct {
+	window []byte
+	runes  []rune
+}
+
+// scratches are shared by all checks, of which few probe at once.
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // regexOptions are keepalived's names for options. Those without effect tell PCRE how
 // to work, or forbid what cannot be said here anyway.
@@ -117,10 +126,22 @@ func optionNames() string {
 // begin prepares for another body.
 func (m *matcher) begin(deadline time.Time) {
 	m.deadline = deadline
-	if cap(m.window) > keptSize {
-		m.window, m.runes = nil, nil
+	if m.scratch == nil {
+		m.scratch = scratches.Get().(*scratch)
 	}
-	m.window, m.start, m.from, m.newline, m.found, m.over = m.window[:0], 0, m.min, -1, false, false
+	m.window = m.window[:0]
+	m.start, m.from, m.newline, m.found, m.over = 0, m.min, -1, false, false
+}
+
+// release gives the memory to other checks.
+func (m *matcher) release() {
+	if m.scratch == nil {
+		return
+	}
+	if cap(m.window) <= keptSize {
+		scratches.Put(m.scratch)
+	}
+	m.scratch = nil
 }
 
 // write takes a part of the body.

@@ -13,6 +13,8 @@ const (
 	rawHeadLimit = 4095
 	// headLimit bounds the head, and the trailer, of all others.
 	headLimit = 64 << 10
+	// keptHead is how much of a buffer for heads stays allocated.
+	keptHead = 1 << 10
 	// chunkLineLimit bounds the line before a chunk.
 	chunkLineLimit = 4 << 10
 )
@@ -64,6 +66,16 @@ const (
 func (r *reply) begin(u *url, raw, bodiless bool, deadline time.Time) {
 	*r = reply{raw: raw, bodiless: bodiless, wanted: u, head: r.head[:0], line: r.line[:0], length: -1, body: r.body}
 	r.body.begin(u, deadline)
+}
+
+// release gives up what is not worth keeping until the next response.
+func (r *reply) release() {
+	if cap(r.head) > keptHead {
+		r.head = nil
+	}
+	if r.body.match != nil {
+		r.body.match.release()
+	}
 }
 
 // feed takes what came. done: the response is whole, and what comes after it is not

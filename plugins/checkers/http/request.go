@@ -28,8 +28,15 @@ func (c *Check) host(u *url, target sdk.Target) string {
 	return netip.AddrPortFrom(target.Addr.Addr().WithZone(""), target.Addr.Port()).String()
 }
 
-// request gives the bytes of an HTTP/1 request.
+// request gives the bytes of an HTTP/1 request, which nobody changes.
 func (c *Check) request(u *url, target sdk.Target) []byte {
+	if u.request == nil || u.target != target.Addr {
+		u.request, u.target = c.makeRequest(u, target), target.Addr
+	}
+	return u.request
+}
+
+func (c *Check) makeRequest(u *url, target sdk.Target) []byte {
 	var b strings.Builder
 	version := "1.0"
 	if c.protocol == Version11 {
