@@ -182,6 +182,7 @@ func (d *Daemon) runEngine() (stop func()) {
 	var running sync.WaitGroup
 	running.Go(func() { d.engine.Run(ctx) })
 	running.Go(func() { d.logHistory(ctx) })
+	running.Go(func() { d.watchCheckers(ctx) })
 	return func() { cancel(); running.Wait() }
 }
 
