@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/poise-lb/poise/internal/version"
+	"github.com/poise-lb/poise/plugins/checkers/agent"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/file"
 	"github.com/poise-lb/poise/plugins/checkers/http"
@@ -55,12 +56,13 @@ var applets = []applet{
 // checkers are the checks that need no capability.
 func checkers() map[string]sdk.Checker {
 	return map[string]sdk.Checker{
-		dns.Type:  dns.New(),
-		smtp.Type: smtp.New(),
-		ssl.Type:  ssl.New(),
-		tcp.Type:  tcp.New(),
-		udp.Type:  udp.New(),
-		http.Type: http.New(),
+		agent.Type: agent.New(),
+		dns.Type:   dns.New(),
+		smtp.Type:  smtp.New(),
+		ssl.Type:   ssl.New(),
+		tcp.Type:   tcp.New(),
+		udp.Type:   udp.New(),
+		http.Type:  http.New(),
 	}
 }
 

@@ -1,0 +1,13 @@
+// Package agent is the agent checker: the real server says its own state, weight and
+// wishes in a line of text, as with HAProxy's agent-check.
+//
+// What an agent does not mention stays as it was: each prober holds what its agent said
+// last, and begins with what the daemon knows. An agent that cannot be reached, or says
+// nothing that is known, changes nothing; such a probe has not been made, and the
+// check's policy for that decides.
+//
+// Sharp edge: the daemon's knowledge after a start may be of the table and not of this
+// agent: a real server that was not in it is known as down. A down is only believed
+// together with a weight or a wish, which only an agent can have said; else a server
+// whose agent speaks of nothing but its weight would never come up.
+package agent
