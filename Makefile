@@ -2,7 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION)
-PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev
+PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps test unit lab-test demo lab soak bench fuzz generate lint clean
