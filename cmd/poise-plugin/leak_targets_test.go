@@ -1,20 +1,96 @@
 package main
 
 import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
 	"maps"
+	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/poise-lb/poise/plugins/checkers/agent"
+	"github.com/poise-lb/poise/plugins/checkers/dns"
+	"github.com/poise-lb/poise/plugins/checkers/file"
+	"github.com/poise-lb/poise/plugins/checkers/http"
+	"github.com/poise-lb/poise/plugins/checkers/misc"
+	"github.com/poise-lb/poise/plugins/checkers/ping"
+	"github.com/poise-lb/poise/plugins/checkers/smtp"
+	"github.com/poise-lb/poise/plugins/checkers/ssl"
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
+	"github.com/poise-lb/poise/plugins/checkers/udp"
 	"github.com/poise-lb/poise/sdk"
 )
 
 // leakCases are all types of checks.
 var leakCases = map[string]func(*testing.T) leakCase{
-	tcp.Type: func(t *testing.T) leakCase { return streams(t, tcp.New(), "", "", accepts) },
+	tcp.Type: func(t *testing.T) leakCase { return streams(t, tcp.New(), "", func(net.Conn) {}) },
+	http.Type: func(t *testing.T) leakCase {
+		return streams(t, http.New(), `{"urls":[{"path":"/","regex":"fine"}]}`, answersHTTP)
+	},
+	ssl.Type: func(t *testing.T) leakCase {
+		certificate := selfSigned(t)
+		return streams(t, ssl.New(), `{"verify":false}`, func(conn net.Conn) {
+			answersHTTP(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate}}))
+		})
+	},
+	smtp.Type: func(t *testing.T) leakCase {
+		return streams(t, smtp.New(), "", func(conn net.Conn) { converse(conn, "220 here\r\n", "250 you\r\n", "221 bye\r\n") })
+	},
+	agent.Type: func(t *testing.T) leakCase {
+		return streams(t, agent.New(), "", func(conn net.Conn) { _, _ = io.WriteString(conn, "ready up 75%\n") })
+	},
+	dns.Type: func(t *testing.T) leakCase {
+		return datagrams(t, dns.New(), "", func(query []byte) []byte {
+			answer := slices.Clone(query)
+			if len(answer) > 3 {
+				answer[2], answer[3] = answer[2]|0x80, answer[3]&0xf0
+			}
+			return answer
+		})
+	},
+	udp.Type: func(t *testing.T) leakCase {
+		return datagrams(t, udp.New(), `{"payload":"0102","reply":"0102"}`, func(b []byte) []byte { return b })
+	},
+	ping.Type: func(*testing.T) leakCase {
+		return leakCase{
+			checker: ping.New(), good: []leakTarget{{address: "127.0.0.1"}, {address: "::1"}},
+			bad: []leakTarget{{address: unreachableHost}}, silent: []leakTarget{{address: silentHost}},
+		}
+	},
+	file.Type: func(t *testing.T) leakCase {
+		path := filepath.Join(t.TempDir(), "value")
+		return leakCase{
+			checker: file.New(), good: []leakTarget{{parameters: `{"path":"` + path + `","weight":0}`}},
+			drive: func(i int) {
+				_ = os.WriteFile(path+".new", []byte{'0' + byte(i%2)}, 0o644)
+				_ = os.Rename(path+".new", path)
+			},
+		}
+	},
+	misc.Type: func(t *testing.T) leakCase {
+		lingers := filepath.Join(t.TempDir(), "lingers")
+		if err := os.WriteFile(lingers, []byte("#!/bin/sh\nsleep 60 &\nsleep 60\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		run := func(command string) []leakTarget {
+			return []leakTarget{{"127.0.0.1", 80, `{"command":` + command + `,"user":"root","secure":false}`}}
+		}
+		return leakCase{
+			checker: misc.New(), interval: 20 * time.Millisecond,
+			good: run(`["/bin/true"]`), bad: slices.Concat(run(`["/bin/false"]`), run(`["/nowhere/script"]`)),
+			silent: run(`["` + lingers + `"]`),
+		}
+	},
 }
 
 func leakTypes() []string { return slices.Sorted(maps.Keys(leakCases)) }
@@ -33,8 +109,8 @@ func TestLeakCases(t *testing.T) {
 }
 
 // streams is the case of a check over TCP: serve answers on a connection. It is down where
-// nobody listens, and waits where nobody accepts or answers.
-func streams(t *testing.T, c sdk.Checker, good, bad string, serve func(net.Conn)) leakCase {
+// nobody listens, and waits where nobody accepts.
+func streams(t *testing.T, c sdk.Checker, parameters string, serve func(net.Conn)) leakCase {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,20 +129,90 @@ func streams(t *testing.T, c sdk.Checker, good, bad string, serve func(net.Conn)
 			}()
 		}
 	}()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	return leakCase{
 		checker: c,
-		good:    []leakTarget{{"127.0.0.1", portOf(l.Addr()), good}},
-		bad:     []leakTarget{{"127.0.0.1", portOf(closed.Addr()), bad}},
-		silent:  []leakTarget{{"127.0.0.1", deaf(t), good}},
+		good:    []leakTarget{{"127.0.0.1", portOf(l.Addr()), parameters}},
+		bad:     []leakTarget{{"127.0.0.1", closedPort(t), parameters}},
+		silent:  []leakTarget{{"127.0.0.1", deaf(t), parameters}},
 	}
 }
 
-func accepts(net.Conn) {}
+func closedPort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return portOf(l.Addr())
+}
+
+// datagrams is the case of a check over UDP, in the same way.
+func datagrams(t *testing.T, c sdk.Checker, parameters string, answer func([]byte) []byte) leakCase {
+	t.Helper()
+	listen := func() *net.UDPConn {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	conn, silent := listen(), listen()
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteToUDPAddrPort(answer(b[:n]), from)
+		}
+	}()
+	closed := listen()
+	closed.Close()
+	return leakCase{
+		checker: c,
+		good:    []leakTarget{{"127.0.0.1", portOf(conn.LocalAddr()), parameters}},
+		bad:     []leakTarget{{"127.0.0.1", portOf(closed.LocalAddr()), parameters}},
+		silent:  []leakTarget{{"127.0.0.1", portOf(silent.LocalAddr()), parameters}},
+	}
+}
+
+func answersHTTP(conn net.Conn) {
+	defer conn.Close()
+	converse(conn, "", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfine")
+}
+
+// converse says each line after one has been read; the first at once if it is not empty.
+func converse(conn net.Conn, lines ...string) {
+	in := bufio.NewReader(conn)
+	for i, line := range lines {
+		if i > 0 {
+			if _, err := in.ReadString('\n'); err != nil {
+				return
+			}
+		}
+		if _, err := io.WriteString(conn, line); err != nil {
+			return
+		}
+	}
+}
+
+// selfSigned gives a certificate that nobody has signed.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
 
 func portOf(a net.Addr) int {
 	switch a := a.(type) {
