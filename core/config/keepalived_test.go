@@ -198,6 +198,16 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// TestEndless: definitions that hold each other come to an end, which is told. It is no
+// seed of the fuzz target because it takes so long.
+func TestEndless(t *testing.T) {
+	r := loadText(t, "a.conf", "$A= \\\n$B\\\n$B\n$B= \\\n$A\\\nx\n$A\n", Options{})
+	if !r.HasErrors() {
+		t.Error(r.Problems)
+	}
+	checkPlaces(t, r)
+}
+
 func TestIncludes(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) {

@@ -10,6 +10,7 @@ import (
 const (
 	maxLineLength   = 1 << 16
 	maxLines        = 1 << 20
+	maxDefinedLines = 1 << 17
 	maxIncludeDepth = 32
 	// keepalivedLine is the longest line that keepalived reads.
 	keepalivedLine = 1023
@@ -31,7 +32,8 @@ type scanner struct {
 	configID    string
 	definitions map[string]*definition
 	tokens      []token
-	lines       int
+	// lines are counted, and those of them that definitions made.
+	lines, defined int
 	// open are the files being read, outermost first.
 	open []string
 }
@@ -108,6 +110,15 @@ func (s *scanner) line(l sourceLine, depth int) *definition {
 	if s.lines++; s.lines > maxLines {
 		if s.lines == maxLines+1 {
 			s.errorf(l.place, "the configuration is longer than %d lines: does a definition hold itself?", maxLines)
+		}
+		return nil
+	}
+	if depth > 0 {
+		s.defined++
+	}
+	if s.defined > maxDefinedLines {
+		if s.defined == maxDefinedLines+1 {
+			s.errorf(l.place, "definitions make more than %d lines: does one hold itself?", maxDefinedLines)
 		}
 		return nil
 	}
