@@ -150,7 +150,9 @@ func (s *server) config() *goplugin.ServeConfig {
 		Plugins: goplugin.PluginSet{handshake.PluginName: s},
 		Logger:  s.logger.Named("transport"),
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(handshake.MaxMessageSize), grpc.MaxSendMsgSize(handshake.MaxMessageSize))...)
+			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(handshake.MaxMessageSize), grpc.MaxSendMsgSize(handshake.MaxMessageSize),
+				// A window that is given is not measured, which takes a ping for every message.
+				grpc.InitialWindowSize(handshake.WindowSize), grpc.InitialConnWindowSize(handshake.WindowSize))...)
 		},
 	}
 }

@@ -6,27 +6,25 @@ import (
 )
 
 // The grain of starts: all probes of a slot start at one wake-up, because wake-ups are what
-// costs. It is coarse enough for some probes to share a slot, and fine enough not to show.
+// costs. It is coarse enough for some probes to share a slot, fine enough not to show in an
+// interval, and the finer the more probes there are, because those of a slot are late by
+// the ones before them.
 const (
-	// coarseSlot is for checks with an interval of coarseFrom or more.
-	coarseSlot, coarseFrom = 100 * time.Millisecond, 5 * time.Second
-	// plainSlot is for those of a second or more.
-	plainSlot, plainFrom = 50 * time.Millisecond, time.Second
-	// narrowSlot keeps slots short where there are manyProbes a second or more, which would
-	// be late by those before them in the same slot.
-	narrowSlot, manyProbes = 20 * time.Millisecond, 2000
+	coarseSlot = 100 * time.Millisecond
+	plainSlot  = 50 * time.Millisecond
+	narrowSlot = 20 * time.Millisecond
 	// fineSlot is for intervals so short that anything else would show.
-	fineSlot, fineBelow = time.Millisecond, 200 * time.Millisecond
+	fineSlot = time.Millisecond
 )
 
 // slotWidth is the grain of a check's starts, where there are rate probes a second.
 func slotWidth(interval time.Duration, rate float64) time.Duration {
 	switch {
-	case interval < fineBelow:
+	case interval < 10*narrowSlot:
 		return fineSlot
-	case interval < plainFrom || rate >= manyProbes:
+	case interval < 10*plainSlot || rate >= 2000:
 		return narrowSlot
-	case interval < coarseFrom:
+	case interval < 10*coarseSlot || rate >= 500:
 		return plainSlot
 	}
 	return coarseSlot

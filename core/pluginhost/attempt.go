@@ -109,6 +109,8 @@ func (a *attempt) config(plugins, socketDir string, out *output) *goplugin.Clien
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(handshake.MaxMessageSize), grpc.MaxCallSendMsgSize(handshake.MaxMessageSize)),
 			grpc.WithChainStreamInterceptor(a.remember),
+			// A window that is given is not measured, which takes a ping for every message.
+			grpc.WithInitialWindowSize(handshake.WindowSize), grpc.WithInitialConnWindowSize(handshake.WindowSize),
 		},
 	}
 }

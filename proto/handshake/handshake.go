@@ -16,4 +16,6 @@ const (
 	EnvName = "POISE_PLUGIN_NAME"
 	// MaxMessageSize is the limit on a gRPC message in bytes, both ways.
 	MaxMessageSize = 64 << 20
+	// WindowSize is how much of a stream may be on its way, and of a connection.
+	WindowSize = 1 << 20
 )

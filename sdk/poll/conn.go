@@ -69,6 +69,9 @@ type Conn struct {
 	complete bool
 	// watched: epoll has it.
 	watched bool
+	// kind of its socket; plain: there is nothing special about it.
+	kind  int
+	plain bool
 }
 
 // Target is what Start was given.

@@ -37,6 +37,7 @@ type Engine struct {
 	// last is the group that was started last.
 	last    *group
 	watcher *watcher
+	pool    pool
 
 	// What follows belongs to the round that is going on.
 	buffer  []byte
@@ -275,9 +276,36 @@ func (e *Engine) end(c *Conn) {
 	}
 }
 
-// reset closes a socket with a reset.
+// reset ends a connection with a reset, and keeps its socket for another if it can.
 func (e *Engine) reset(c *Conn) {
+	if c.plain && c.complete && !c.watched && disconnect(c.fd) == 0 {
+		e.mu.Lock()
+		kept := e.pool.give(c.kind, c.fd, e.trim)
+		e.mu.Unlock()
+		if kept {
+			return
+		}
+	}
 	// Without it close sends a FIN; if it cannot be set the FIN will do.
 	_ = resetAtClose(c.fd)
 	closeSocket(c.fd)
+}
+
+func (e *Engine) trim() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pool.trim()
+}
+
+// pooled gives a socket that was used before, or -1.
+func (e *Engine) pooled(kind int) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pool.take(kind)
+}
+
+func (e *Engine) emptyPool() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pool.empty()
 }

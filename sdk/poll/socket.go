@@ -42,14 +42,40 @@ func makeAddress(family int, addr netip.Addr, port uint16, zone uint32) address 
 // tell the handler.
 func (c *Conn) begin(quiet bool) error {
 	t := &c.target
-	if !t.Addr.Addr().IsValid() {
+	addr := t.Addr.Addr()
+	if !addr.IsValid() {
 		return dial.Local(fmt.Errorf("there is no address to connect to"))
 	}
 	family := unix.AF_INET
-	if t.Addr.Addr().Is6() {
+	if addr.Is6() {
 		family = unix.AF_INET6
 	}
+	c.kind = kind(family, quiet)
+	c.plain = t.Interface == "" && t.FWMark == 0 && !t.Source.Addr().IsValid() && t.Source.Port() == 0 &&
+		!(addr.Is6() && addr.IsLinkLocalUnicast())
+	if c.plain {
+		c.to = makeAddress(family, addr, t.Addr.Port(), 0)
+		c.fd = c.engine.pooled(c.kind)
+	}
+	if c.fd < 0 {
+		if err := c.make(family, quiet); err != nil {
+			return err
+		}
+	}
+	switch errno := connect(c.fd, &c.to); errno {
+	case 0, unix.EINPROGRESS, unix.EINTR:
+		return nil
+	default:
+		return errno
+	}
+}
+
+// make makes the socket.
+func (c *Conn) make(family int, quiet bool) error {
 	fd, errno := socket(family)
+	if (errno == unix.EMFILE || errno == unix.ENFILE) && c.engine.emptyPool() {
+		fd, errno = socket(family)
+	}
 	if errno != 0 {
 		return dial.Local(fmt.Errorf("socket: %w", errno))
 	}
@@ -59,12 +85,7 @@ func (c *Conn) begin(quiet bool) error {
 		c.fd = -1
 		return err
 	}
-	switch errno := connect(fd, &c.to); errno {
-	case 0, unix.EINPROGRESS, unix.EINTR:
-		return nil
-	default:
-		return errno
-	}
+	return nil
 }
 
 // prepare sets up the socket as the target asks.
@@ -74,6 +95,9 @@ func (c *Conn) prepare(family int, quiet bool) error {
 		if errno := lateAcknowledgement(c.fd); errno != 0 {
 			return dial.Local(fmt.Errorf("socket: late acknowledgement: %w", errno))
 		}
+	}
+	if c.plain {
+		return nil
 	}
 	if err := dial.Prepare(c.fd, *t); err != nil {
 		return err
@@ -140,10 +164,18 @@ func setOption(fd, level, name int, value unsafe.Pointer, size uintptr) unix.Err
 	return errno
 }
 
-// lateAcknowledgement has the last packet of the handshake held back.
+// lateAcknowledgement has the last packet of the handshake held back, of every connection
+// that the socket makes.
 func lateAcknowledgement(fd int) unix.Errno {
-	off := int32(0)
-	return setOption(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, unsafe.Pointer(&off), unsafe.Sizeof(off))
+	on := int32(1)
+	return setOption(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, unsafe.Pointer(&on), unsafe.Sizeof(on))
+}
+
+// disconnect resets a socket's connection and leaves the socket.
+func disconnect(fd int) unix.Errno {
+	a := address{size: unix.SizeofSockaddrInet4}
+	a.raw.Family = unix.AF_UNSPEC
+	return connect(fd, &a)
 }
 
 // resetAtClose has close send a reset.
