@@ -27,7 +27,7 @@ func renderStatus(s *controlv1.StatusResponse, now time.Time, everyCheck bool) s
 		t := &table{}
 		t.add("NAME", "STATE", "PROCESS", "UP FOR", "VERSION", "RESTARTS", "LAST FAILURE")
 		for _, x := range s.GetPlugins() {
-			t.add(x.GetName(), x.GetState(), pid(x.GetPid()), since(x.GetStartedAt(), now), x.GetVersion(), fmt.Sprint(x.GetRestarts()), x.GetLastFailure())
+			t.add(x.GetName(), x.GetState(), pid(x.GetPid()), upFor(x, now), x.GetVersion(), fmt.Sprint(x.GetRestarts()), x.GetLastFailure())
 		}
 		p.lines(t.lines("  "))
 		for _, x := range s.GetPlugins() {
@@ -205,7 +205,7 @@ func renderPlugins(list []*controlv1.Plugin, now time.Time) string {
 	t := &table{}
 	t.add("NAME", "STATE", "PROCESS", "UP FOR", "VERSION", "RESTARTS", "USER", "CAPABILITIES", "DOES", "EXECUTABLE")
 	for _, x := range list {
-		t.add(x.GetName(), x.GetState(), pid(x.GetPid()), since(x.GetStartedAt(), now), x.GetVersion(), fmt.Sprint(x.GetRestarts()),
+		t.add(x.GetName(), x.GetState(), pid(x.GetPid()), upFor(x, now), x.GetVersion(), fmt.Sprint(x.GetRestarts()),
 			x.GetUser(), strings.Join(x.GetCapabilities(), ","), strings.Join(x.GetKinds(), ","), x.GetPath())
 	}
 	p.lines(t.lines(""))
@@ -216,6 +216,14 @@ func renderPlugins(list []*controlv1.Plugin, now time.Time) string {
 		p.trouble(x)
 	}
 	return p.String()
+}
+
+// upFor is empty for one that does not run.
+func upFor(x *controlv1.Plugin, now time.Time) string {
+	if x.GetPid() == 0 {
+		return ""
+	}
+	return since(x.GetStartedAt(), now)
 }
 
 func because(text, reason string) string {

@@ -21,7 +21,10 @@ type process struct {
 var builtin = []process{
 	{name: checkersProcess},
 	{name: privilegedProcess, capabilities: []string{"NET_ADMIN", "NET_RAW"}},
-	{name: scriptProcess, user: "root", capabilities: []string{"SETUID", "SETGID", "KILL"}},
+	// The first three run scripts as their users and end them. The others are the scripts'
+	// own: as root they are used to reading everybody's files, to ip, ipvsadm and ping, and
+	// a program with a file capability is not even started where that may not be had.
+	{name: scriptProcess, user: "root", capabilities: []string{"SETUID", "SETGID", "KILL", "DAC_OVERRIDE", "NET_ADMIN", "NET_RAW"}},
 	{name: bfdProcess},
 	{name: "ipvs", capabilities: []string{"NET_ADMIN"}},
 	{name: "vrrp", capabilities: []string{"NET_ADMIN", "NET_RAW"}, survives: true},

@@ -74,6 +74,23 @@ func (c *catalog) runs(plugin string, info *pluginv1.DescribeResponse) {
 	}
 }
 
+// lacks tells whether the process that runs does not offer what its executable does now:
+// it was replaced meanwhile. info is nil for one that has not said what it is.
+func (c *catalog) lacks(process string, info *pluginv1.DescribeResponse) bool {
+	if info == nil {
+		return false
+	}
+	served := checkTypes(info)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for t, name := range c.offered {
+		if name == process && !slices.Contains(served, t) {
+			return true
+		}
+	}
+	return false
+}
+
 // complete: every plugin has said what it offers.
 func (c *catalog) complete() bool {
 	c.mu.Lock()

@@ -179,8 +179,9 @@ func (i inspection) inquire(p process, set model.Plugin) *inquiry {
 		i.plugin(p.name, "", config.Error, err.Error())
 		return nil
 	}
-	// Privileges are for the work, not for questions.
-	spec.User, spec.Capabilities = set.User, nil
+	// Privileges are for the work, not for questions. The user stays where the answer
+	// depends on what he can see.
+	spec.Capabilities = nil
 	return &inquiry{settings: set, spec: spec}
 }
 

@@ -126,8 +126,8 @@ func TestTypesHaveTheirProcess(t *testing.T) {
 				t.Errorf("asked %v, want %v; %v", f.asked, test.asked, l.problems)
 			}
 			for name, spec := range f.specs {
-				if len(spec.Capabilities) > 0 || spec.User != "" {
-					t.Errorf("%s is asked with the privileges %s %v", name, spec.User, spec.Capabilities)
+				if len(spec.Capabilities) > 0 || spec.User != processNamed(name).user {
+					t.Errorf("%s is asked as %q with %v", name, spec.User, spec.Capabilities)
 				}
 			}
 		})
@@ -209,6 +209,14 @@ func TestCatalogLearns(t *testing.T) {
 	for kind, want := range map[string]string{"redis": "a", "mysql": "b", "tcp": "checkers", "other": ""} {
 		if got := c.processOf(&model.Check{Type: kind}); got != want {
 			t.Errorf("%s is %q's, want %q", kind, got, want)
+		}
+	}
+	for name, test := range map[string]struct {
+		info *pluginv1.DescribeResponse
+		want bool
+	}{"a": {info("redis", "more"), false}, "b": {info("redis"), true}, "checkers": {info("tcp"), false}} {
+		if got := c.lacks(name, test.info); got != test.want || c.lacks(name, nil) {
+			t.Errorf("%s lacks something: %v, want %v", name, got, test.want)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func (d *Daemon) put(ctx context.Context, l *loaded) {
 	wanted := needed(c, l.catalog, before == nil && d.ownsTable())
 	least, most := restartBackoff(c)
 	for _, p := range wanted {
-		if running := d.process(p.name); running != nil && !replaced(before, c, p.name) {
+		if running := d.process(p.name); running != nil && !replaced(before, c, p.name) && !l.catalog.lacks(p.name, running.Info()) {
 			running.SetBackoff(least, most)
 			running.SetBeat(beatOf(c, p.name))
 			continue

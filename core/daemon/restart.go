@@ -52,7 +52,7 @@ func (d *Daemon) examine(ctx context.Context, c *model.Config, name string) (*pl
 			return nil, fmt.Errorf("plugin %s: %w", name, f.Err)
 		}
 	}
-	spec.User, spec.Capabilities = settings(c, name).User, nil
+	spec.Capabilities = nil
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	found, err := pluginhost.Inspect(ctx, spec, func(*pluginv1.DescribeResponse) []*pluginv1.ValidateItem { return nil }, d.logger)
