@@ -11,6 +11,7 @@ import (
 	"github.com/poise-lb/poise/plugins/checkers/agent"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/file"
+	"github.com/poise-lb/poise/plugins/checkers/grpc"
 	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/ping"
@@ -62,6 +63,7 @@ func checkers() map[string]sdk.Checker {
 		ssl.Type:   ssl.New(),
 		tcp.Type:   tcp.New(),
 		udp.Type:   udp.New(),
+		grpc.Type:  grpc.New(),
 		http.Type:  http.New(),
 	}
 }

@@ -220,7 +220,7 @@ func TestNoAnswer(t *testing.T) {
 		{"no port", sdk.Target{Addr: netip.AddrPortFrom(closed.Addr(), 0)}, 20 * time.Second, "there is no port to connect to"},
 		{"foreign source", sdk.Target{Addr: closed, Source: netip.MustParseAddrPort("192.0.2.77:0")}, 20 * time.Second, "connect to the agent: cannot assign requested address"},
 		{"closed", sdk.Target{Addr: serve(t, "127.0.0.1:0", func(*net.TCPConn) {})}, 20 * time.Second, "read the agent's line: the agent closed the connection without a word"},
-		{"reset", sdk.Target{Addr: serve(t, "127.0.0.1:0", func(c *net.TCPConn) { _ = c.SetLinger(0) })}, 20 * time.Second, "read the agent's line: connection reset by peer"},
+		{"reset", sdk.Target{Addr: serve(t, "127.0.0.1:0", func(c *net.TCPConn) { time.Sleep(100 * time.Millisecond); _ = c.SetLinger(0) })}, 20 * time.Second, "read the agent's line: connection reset by peer"},
 		{"silent", sdk.Target{Addr: serve(t, "127.0.0.1:0", hang)}, 300 * time.Millisecond, "read the agent's line: timeout after "},
 		{"a byte at a time", sdk.Target{Addr: serve(t, "127.0.0.1:0", drip)}, 500 * time.Millisecond, "read the agent's line: timeout after "},
 		{"flood", sdk.Target{Addr: serve(t, "127.0.0.1:0", func(c *net.TCPConn) {
