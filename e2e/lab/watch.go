@@ -31,7 +31,8 @@ type Watch struct {
 type Change struct {
 	// At is when the look began that saw it first.
 	At time.Time
-	// Weights of the real servers by their address as the kernel writes it.
+	// Weights of the real servers by address and port as the kernel writes them:
+	// C0A8016A:0050.
 	Weights map[string]int
 }
 

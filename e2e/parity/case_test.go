@@ -23,10 +23,13 @@ type Case struct {
 	// With has keywords for every checker block, a line each. They take the place of those
 	// of the default timing.
 	With string
-	// Server and Real are more lines of virtual_server and real_server. Key is the
-	// virtual server where it is not the address and the port, Address the real
-	// server's where it is another one, and Text goes before the virtual server.
-	Server, Real, Key, Address, Text string
+	// Real has more lines for the real server. IPv6 gives it that address, and Address
+	// another one: the check says itself what it checks.
+	Real, Address string
+	IPv6          bool
+	// Own is a virtual server of the case's own, a head and its lines; without it the
+	// real server is one of those of the set's virtual server. Before goes before it.
+	Own, Before string
 	// Ports are more ports of the server, their numbers counted from the case's.
 	Ports []fault.Port
 	// Want is the outcome.
@@ -46,7 +49,8 @@ type Set struct {
 const (
 	real, real6 = "192.168.1.106", "2001:db8::106"
 	director    = "192.168.1.2"
-	virtual     = "192.0.2.1"
+	// virtual are the addresses of the virtual servers.
+	virtual, virtual6 = "192.0.2.1", "2001:db8:1::1"
 	// firstPort is the first case's; each has so many.
 	firstPort, portsEach = 10000, 10
 )
@@ -58,7 +62,7 @@ var timing = []string{"connect_timeout 2", "delay_loop 2", "retry 1", "delay_bef
 // port is a case's first.
 func port(i int) uint16 { return uint16(firstPort + i*portsEach) }
 
-// config is the virtual server of a case.
+// config is the real server of a case.
 func (c Case) config(checker string, port uint16) string {
 	check := c.Check
 	if check == "" {
@@ -77,16 +81,20 @@ func (c Case) config(checker string, port uint16) string {
 		inner += "\t\t\t" + strings.TrimSpace(line) + "\n"
 	}
 	check = strings.ReplaceAll(check, "\n}\n", "\n"+inner+"\t\t}\n")
-	key, address := c.Key, c.Address
-	if key == "" {
-		key = virtual + " PORT"
+	address := real
+	if c.IPv6 {
+		address = real6
 	}
-	if address == "" {
-		address = real + " PORT"
+	if c.Address != "" {
+		address = c.Address
 	}
-	text := fmt.Sprintf("%s\nvirtual_server %s {\n\tlb_algo rr\n\tlb_kind DR\n\tprotocol TCP\n\tdelay_loop 2\n\t%s\n\treal_server %s {\n\t\tweight 1\n\t\t%s\n\t\t%s\n\t}\n}\n",
-		c.Text, key, c.Server, address, c.Real, check)
-	return c.fill(text, port)
+	return c.fill(fmt.Sprintf("\treal_server %s PORT {\n\t\tweight 1\n\t\t%s\n\t\t%s\t}\n", address, c.Real, check), port)
+}
+
+// server is a virtual server with these real servers.
+func server(head, reals string) string {
+	key, lines, _ := strings.Cut(head, "\n")
+	return fmt.Sprintf("virtual_server %s {\n\tlb_algo rr\n\tlb_kind NAT\n\tprotocol TCP\n\tdelay_loop 2\n\t%s\n%s}\n", key, lines, reals)
 }
 
 // unknownTo says whether a checker has no such keyword.

@@ -10,7 +10,10 @@ import (
 
 // groups share the machines; the longest is first.
 var groups = []lab.Group{
-	{Name: "parity-web", Tests: regexp.MustCompile(`HTTP|SSL|Body`)},
+	{Name: "parity-web", Tests: regexp.MustCompile(`Web`)},
+	{Name: "parity-stream", Tests: regexp.MustCompile(`Stream`)},
+	{Name: "parity-datagram", Tests: regexp.MustCompile(`Datagram`)},
+	{Name: "parity-secure", Tests: regexp.MustCompile(`Secure`)},
 	{Name: "parity-rest", Tests: regexp.MustCompile(`.`)},
 }
 

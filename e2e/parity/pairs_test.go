@@ -2,5 +2,8 @@ package parity
 
 import "testing"
 
-// TestPairs plays the cases of the checkers for which any server will do.
-func TestPairs(t *testing.T) { play(t, tcp) }
+func TestStreamPairs(t *testing.T)   { play(t, tcp, ping) }
+func TestDatagramPairs(t *testing.T) { play(t, udp, dns) }
+func TestMailPairs(t *testing.T)     { play(t, smtp) }
+func TestWebPairs(t *testing.T)      { play(t, web) }
+func TestSecurePairs(t *testing.T)   { play(t, secure) }

@@ -49,6 +49,8 @@ type entry struct {
 	Case
 	checker string
 	port    uint16
+	// service is the virtual server: its port, or its mark.
+	service uint16
 }
 
 // play plays the cases of all sets at the same time, and judges. Those that went wrong
@@ -57,10 +59,12 @@ func play(t *testing.T, sets ...Set) {
 	t.Helper()
 	s := newStage(t, sets)
 	var entries []entry
-	for _, set := range sets {
+	for i, set := range sets {
 		for _, c := range set.Cases {
 			if asked(set.Checker) {
-				entries = append(entries, entry{c, set.Checker, port(len(entries))})
+				e := entry{Case: c, checker: set.Checker, port: port(len(entries))}
+				e.service = e.shared(i)
+				entries = append(entries, e)
 			}
 		}
 	}
@@ -125,10 +129,10 @@ func (s *stage) start(entries []entry) {
 	s.t.Helper()
 	var config strings.Builder
 	var ports []fault.Port
+	config.WriteString(configuration(entries))
 	for _, e := range entries {
-		config.WriteString(e.config(e.checker, e.port))
 		if e.Kind != "" {
-			ports = append(ports, fault.Port{Kind: e.Kind, Port: e.key(), Steps: e.Steps})
+			ports = append(ports, fault.Port{Kind: e.Kind, Port: e.key(), Steps: e.fill(e.Steps, e.port)})
 		}
 		for _, p := range e.Ports {
 			p.Port += e.port
@@ -226,7 +230,7 @@ func (s *stage) judge(e entry) row {
 // key is the case's port for the server of faults.
 func (e entry) key() uint16 {
 	if e.Kind == fault.Ping {
-		if strings.Contains(e.Address, ":") {
+		if e.IPv6 {
 			return 6
 		}
 		return 4
@@ -234,49 +238,83 @@ func (e entry) key() uint16 {
 	return e.port
 }
 
-// service is the case's virtual server in the table.
-func (e entry) service() uint16 {
-	service := e.port
-	if mark, ok := strings.CutPrefix(e.Key, "fwmark "); ok {
+// shared is the virtual server of a case: one for each set and family, or its own.
+func (e entry) shared(set int) uint16 {
+	const firstShared = 9000
+	if mark, ok := strings.CutPrefix(e.Own, "fwmark "); ok {
+		service := e.port
 		_, _ = fmt.Sscan(mark, &service)
+		return service
 	}
-	return service
+	switch {
+	case e.Own != "":
+		return e.port
+	case e.IPv6:
+		return uint16(firstShared + 2*set + 1)
+	}
+	return uint16(firstShared + 2*set)
+}
+
+// configuration has the virtual servers of all cases.
+func configuration(entries []entry) string {
+	before, owns, heads, reals := "", "", map[uint16]string{}, map[uint16]string{}
+	for _, e := range entries {
+		before += e.fill(e.Before, e.port)
+		if e.Own != "" {
+			owns += server(e.fill(e.Own, e.port), e.config(e.checker, e.port))
+			continue
+		}
+		address := virtual
+		if e.IPv6 {
+			address = virtual6
+		}
+		heads[e.service] = fmt.Sprint(address, " ", e.service)
+		reals[e.service] += e.config(e.checker, e.port)
+	}
+	for _, key := range slices.Sorted(maps.Keys(heads)) {
+		owns += server(heads[key], reals[key])
+	}
+	return before + "\n" + owns
 }
 
 func (x *side) probes(e entry) []fault.Probe { return x.faults.Probes(e.key()) }
 
-// outcome is what a case's virtual server was during the probes that count.
+// outcome is what a case's real server was during the probes that count.
 func (s *stage) outcome(x *side, e entry) string {
 	probes := x.probes(e)
 	var out []string
-	for _, change := range s.watch.Changes(x.index, e.service()) {
+	last := ""
+	for _, change := range s.watch.Changes(x.index, e.service) {
 		begun := 0
 		for _, p := range probes {
 			if p.At.Before(change.At) {
 				begun++
 			}
 		}
+		now := e.state(change.Weights)
 		switch {
-		case begun > e.number():
+		case begun > e.number() || now == last:
 			continue
 		case begun == 0:
 			// A service is there before its real servers.
-			out = []string{state(change.Weights)}
+			out = []string{now}
+		case len(out) == 0:
+			out = append(out, fmt.Sprintf("nothing %s@%d", now, begun))
 		default:
-			if len(out) == 0 {
-				out = append(out, "nothing")
-			}
-			out = append(out, fmt.Sprintf("%s@%d", state(change.Weights), begun))
+			out = append(out, fmt.Sprintf("%s@%d", now, begun))
 		}
+		last = now
 	}
 	return strings.Join(out, " ")
 }
 
-// state is a word for what a virtual server has.
-func state(weights map[string]int) string {
+// state is a word for what the virtual server has of a case.
+func (e entry) state(weights map[string]int) string {
 	var list []string
 	for _, address := range slices.Sorted(maps.Keys(weights)) {
-		list = append(list, fmt.Sprint(weights[address]))
+		if e.Own != "" || strings.HasSuffix(address, fmt.Sprintf(":%04X", e.port)) {
+			list = append(list, fmt.Sprint(weights[address]))
+		}
 	}
 	switch text := strings.Join(list, "+"); text {
 	case "":
