@@ -122,8 +122,10 @@ func TestCheckParameters(t *testing.T) {
 		"SSL_GET": {"", "", "SSL_GET {\nurl {\npath /\n}\n}\nSSL_GET {\nenable_sni\nvirtualhost c.example\nurl {\npath /\n}\n}", 1,
 			[]check{{"ssl", "{" + plainSSL + "}", there},
 				{"ssl", `{"http_protocol":"1.0","min_version":"1.0","verify":false,"virtualhost":"c.example"}`, there}}},
-		"SSL_GET with a certificate": {"SSL {\nca /etc/ca.pem\ncertificate /etc/c.pem\nkey /etc/k.pem\n}\n", "", "SSL_GET {\nurl {\npath /\n}\n}", 1,
-			[]check{{"ssl", `{"ca":"/etc/ca.pem","certificate":"/etc/c.pem",` + strings.Replace(plainSSL, `"min`, `"key":"/etc/k.pem","min`, 1) + "}", there}}},
+		"SSL_GET with a certificate": {"SSL {\nca /etc/ca.pem\ncertificate /etc/c.pem\nkey /etc/k.pem\n}\n", "", "SSL_GET {\nurl {\npath /\n}\n}", 2,
+			[]check{{"ssl", `{"certificate":"/etc/c.pem",` + strings.Replace(plainSSL, `"min`, `"key":"/etc/k.pem","min`, 1) + "}", there}}},
+		"SSL_GET with a key only": {"SSL {\nkey /etc/k.pem\n}\n", "", "SSL_GET {\nurl {\npath /\n}\n}", 2,
+			[]check{{"ssl", "{" + plainSSL + "}", there}}},
 		// Names in handshakes are what 2.2.7 sent to a server that printed them.
 		"SNI of the virtual server": {"", "virtualhost vs.example", "SSL_GET {\nenable_sni\nurl {\npath /\n}\n}", 1,
 			[]check{{"ssl", `{"http_protocol":"1.0","min_version":"1.0","verify":false,"virtualhost":"vs.example"}`, there}}},

@@ -2,8 +2,8 @@ package config
 
 // clientTLS is the root block SSL: how SSL_GET shows itself to servers.
 type clientTLS struct {
-	certificate, key, ca string
-	read                 bool
+	certificate, key string
+	read             bool
 }
 
 // ssl reads the root block SSL, which holds for all SSL_GET of the file.
@@ -23,9 +23,15 @@ func (k *keepalived) ssl(t *statement) {
 		case "key":
 			k.tls.key, _ = k.text(t)
 		case "ca":
-			k.tls.ca, _ = k.text(t)
+			if w, ok := k.text(t); ok {
+				k.warnf(t.place, "ca has no effect, as in keepalived, whose SSL_GET verifies nothing; to verify write the check in YAML with ca: %s", w)
+			}
 		}
 	})
+	if k.tls.key != "" && k.tls.certificate == "" {
+		k.warnf(t.place, "key in SSL has no effect without a certificate: write certificate FILE")
+		k.tls.key = ""
+	}
 }
 
 // secure gives an SSL_GET what is not the plugin's default, and what the root block SSL
@@ -38,7 +44,7 @@ func (h *httpGet) secure(c *checker, of surroundings) {
 		c.unverified[c.at.file] = true
 		c.warnf(c.at, "SSL_GET takes every certificate, as in keepalived: expired ones, and those of others; to verify it write the check in YAML (poise config convert) without verify: false")
 	}
-	for name, path := range map[string]string{"certificate": c.tls.certificate, "key": c.tls.key, "ca": c.tls.ca} {
+	for name, path := range map[string]string{"certificate": c.tls.certificate, "key": c.tls.key} {
 		if path != "" {
 			p[name] = path
 		}
