@@ -88,6 +88,13 @@ type Configurer interface {
 	Configure(ctx context.Context, s Settings) error
 }
 
+// SettingsValidator is an optional ability of who takes settings (a Configurer, a
+// Forwarder, a Failover): a look at the parameters of the plugin process without side
+// effects, before Configure and without privileges.
+type SettingsValidator interface {
+	ValidateSettings(parameters json.RawMessage) []Problem
+}
+
 // Starter is an optional ability of a Prober, for many probes at little cost: Start
 // begins a probe and returns at once, and done is called with its result, once, from any
 // goroutine, by the context's deadline. The scheduler calls it in place of Probe, for all

@@ -27,9 +27,13 @@ type pluginService struct {
 	failover *failoverService
 }
 
+// featureValidatePlugin says that Validate takes the plugin's own parameters too: an item
+// without interface and type.
+const featureValidatePlugin = "validate-plugin"
+
 // Describe says what the Plugin holds.
 func (s *pluginService) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
-	out := &pluginv1.DescribeResponse{Name: s.plugin.Name, Version: s.plugin.Version}
+	out := &pluginv1.DescribeResponse{Name: s.plugin.Name, Version: s.plugin.Version, Features: []string{featureValidatePlugin}}
 	add := func(i pluginv1.Interface, kind string, ability any) {
 		k := &pluginv1.Kind{Interface: i, Type: kind}
 		if schemer, ok := ability.(Schemer); ok {
@@ -70,6 +74,9 @@ func (s *pluginService) validate(item *pluginv1.ValidateItem) (problems []Proble
 			problems = []Problem{{Message: fmt.Sprintf("the plugin panicked while it looked at the parameters: %v", r)}}
 		}
 	}()
+	if item.GetInterface() == pluginv1.Interface_INTERFACE_UNSPECIFIED && item.GetType() == "" {
+		return s.validateSettings(item.GetParametersJson())
+	}
 	var ability any
 	switch {
 	case item.GetInterface() == pluginv1.Interface_INTERFACE_CHECK && s.plugin.Checkers[item.GetType()] != nil:
@@ -97,6 +104,34 @@ func (s *pluginService) validate(item *pluginv1.ValidateItem) (problems []Proble
 	return nil
 }
 
+// validateSettings looks at the parameters of the plugin itself.
+func (s *pluginService) validateSettings(parameters json.RawMessage) []Problem {
+	if !s.takesSettings() {
+		if hasParameters(parameters) {
+			return []Problem{{Message: fmt.Sprintf("plugin %s takes no parameters: leave them out", s.plugin.Name)}}
+		}
+		return nil
+	}
+	var problems []Problem
+	configurers := s.configurers()
+	for _, kind := range slices.Sorted(maps.Keys(configurers)) {
+		if v, ok := configurers[kind].(SettingsValidator); ok {
+			problems = append(problems, v.ValidateSettings(parameters)...)
+		}
+	}
+	for _, ability := range []any{s.plugin.Forwarder, s.plugin.Failover} {
+		if v, ok := ability.(SettingsValidator); ok {
+			problems = append(problems, v.ValidateSettings(parameters)...)
+		}
+	}
+	return problems
+}
+
+// takesSettings says that something of the plugin reads the parameters of Configure.
+func (s *pluginService) takesSettings() bool {
+	return s.plugin.Forwarder != nil || s.plugin.Failover != nil || len(s.configurers()) > 0
+}
+
 var interfaceNames = map[pluginv1.Interface]string{
 	pluginv1.Interface_INTERFACE_UNSPECIFIED: "kind", pluginv1.Interface_INTERFACE_CHECK: "check",
 	pluginv1.Interface_INTERFACE_FORWARD: "forwarder", pluginv1.Interface_INTERFACE_FAILOVER: "failover provider",
@@ -122,7 +157,7 @@ func (s *pluginService) Configure(ctx context.Context, r *pluginv1.ConfigureRequ
 		BeatInterval: beat, Logger: s.logger,
 	}
 	configurers := s.configurers()
-	if s.plugin.Forwarder == nil && s.plugin.Failover == nil && len(configurers) == 0 && hasParameters(r.GetParametersJson()) {
+	if !s.takesSettings() && hasParameters(r.GetParametersJson()) {
 		return nil, status.Errorf(codes.InvalidArgument, "plugin %s takes no parameters: leave them out", s.plugin.Name)
 	}
 	if s.checks != nil {

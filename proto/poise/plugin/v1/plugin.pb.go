@@ -244,7 +244,10 @@ type DescribeResponse struct {
 	// Required. What it can do, at least one entry.
 	Kinds []*Kind `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// Optional. Additions to an interface that this plugin knows. The daemon uses no
-	// addition that a plugin has not announced. None are defined yet.
+	// addition that a plugin has not announced.
+	//
+	//	validate-plugin  Validate takes the plugin's own parameters too, those of
+	//	                 ConfigureRequest: an item without interface and type.
 	Features      []string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -422,9 +425,10 @@ func (x *ValidateRequest) GetItems() []*ValidateItem {
 // ValidateItem is one set of parameters of one kind.
 type ValidateItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. The interface of the kind.
+	// Required, but for the plugin's own parameters (the feature validate-plugin). The
+	// interface of the kind.
 	Interface Interface `protobuf:"varint,1,opt,name=interface,proto3,enum=poise.plugin.v1.Interface" json:"interface,omitempty"`
-	// Required. The kind's type: "tcp".
+	// Required, but for the plugin's own parameters. The kind's type: "tcp".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// Optional. Parameters as JSON; empty means none were given.
 	ParametersJson []byte `protobuf:"bytes,3,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
