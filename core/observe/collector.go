@@ -63,6 +63,9 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		s.put(probeFailures, float64(stats.Failures), name)
 		s.put(probesOverdue, float64(stats.Overdue), name)
 		s.put(checksRejected, float64(len(stats.Rejected)), name)
+		s.put(checksSent, float64(stats.Checks), name)
+		s.putTime(checkerHeard, stats.HeardAt, name)
+		s.putTime(checkerProbed, stats.ProbedAt, name)
 	}
 }
 

@@ -69,7 +69,7 @@ func example() *fakeSource {
 			{Name: "checkers", State: "running", Restarts: 4, StartedAt: at},
 			{Name: "ipvs", State: "waiting", Restarts: 5},
 		},
-		checkers: map[string]checker.Stats{"checkers": {Probes: 21, Failures: 22, Overdue: 23, Rejected: map[model.CheckID]string{"c": "why"}}},
+		checkers: map[string]checker.Stats{"checkers": {Probes: 21, Failures: 22, Overdue: 23, Checks: 24, HeardAt: at, Rejected: map[model.CheckID]string{"c": "why"}}},
 	}
 }
 
@@ -78,10 +78,12 @@ func TestMetrics(t *testing.T) {
 poise_build_info{version="dev"} 1
 poise_config_last_reload_successful 0
 poise_config_read_timestamp_seconds 1.7000000005e+09
+poise_check_heard_timestamp_seconds{plugin="checkers"} 1.7000000005e+09
 poise_check_probe_failures_total{plugin="checkers"} 22
 poise_check_probes_overdue_total{plugin="checkers"} 23
 poise_check_probes_total{plugin="checkers"} 21
 poise_check_rejected{plugin="checkers"} 1
+poise_check_sent{plugin="checkers"} 24
 poise_connection_sync_running{role="backup"} 0
 poise_connection_sync_running{role="master"} 1
 poise_failover_group_role{group="VGM",role="backup"} 0

@@ -67,6 +67,9 @@ var (
 	probeFailures  = counter("poise_check_probe_failures_total", "Probes that failed since the checker process started.", "plugin")
 	probesOverdue  = counter("poise_check_probes_overdue_total", "Probes left out because the one before was still running.", "plugin")
 	checksRejected = gauge("poise_check_rejected", "Checks that cannot be carried out.", "plugin")
+	checksSent     = gauge("poise_check_sent", "Checks that the checker process has to carry out.", "plugin")
+	checkerHeard   = gauge("poise_check_heard_timestamp_seconds", "When the checker process was last heard, in Unix time; it says something every second.", "plugin")
+	checkerProbed  = gauge("poise_check_probed_timestamp_seconds", "When the checker process last told of a probe that has ended, in Unix time.", "plugin")
 
 	pluginUp       = gauge("poise_plugin_up", "1 if the plugin process runs.", "plugin")
 	pluginRestarts = counter("poise_plugin_restarts_total", "Times the plugin process was started again.", "plugin")
