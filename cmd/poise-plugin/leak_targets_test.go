@@ -18,9 +18,14 @@ import (
 	"testing"
 	"time"
 
+	gogrpc "google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/poise-lb/poise/plugins/checkers/agent"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/file"
+	"github.com/poise-lb/poise/plugins/checkers/grpc"
 	"github.com/poise-lb/poise/plugins/checkers/http"
 	"github.com/poise-lb/poise/plugins/checkers/misc"
 	"github.com/poise-lb/poise/plugins/checkers/ping"
@@ -49,6 +54,7 @@ var leakCases = map[string]func(*testing.T) leakCase{
 	agent.Type: func(t *testing.T) leakCase {
 		return streams(t, agent.New(), "", func(conn net.Conn) { _, _ = io.WriteString(conn, "ready up 75%\n") })
 	},
+	grpc.Type: servesHealth,
 	dns.Type: func(t *testing.T) leakCase {
 		return datagrams(t, dns.New(), "", func(query []byte) []byte {
 			answer := slices.Clone(query)
@@ -196,6 +202,24 @@ func converse(conn net.Conn, lines ...string) {
 		if _, err := io.WriteString(conn, line); err != nil {
 			return
 		}
+	}
+}
+
+func servesHealth(t *testing.T) leakCase {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := gogrpc.NewServer()
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
+	return leakCase{
+		checker: grpc.New(),
+		good:    []leakTarget{{"127.0.0.1", portOf(l.Addr()), ""}},
+		bad:     []leakTarget{{"127.0.0.1", closedPort(t), ""}, {"127.0.0.1", portOf(l.Addr()), `{"service":"none"}`}},
+		silent:  []leakTarget{{"127.0.0.1", deaf(t), ""}},
 	}
 }
 
