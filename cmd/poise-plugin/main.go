@@ -9,6 +9,7 @@ import (
 
 	"github.com/poise-lb/poise/internal/version"
 	"github.com/poise-lb/poise/plugins/checkers/agent"
+	"github.com/poise-lb/poise/plugins/checkers/bfd"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/file"
 	"github.com/poise-lb/poise/plugins/checkers/grpc"
@@ -42,6 +43,9 @@ var applets = []applet{
 	}},
 	{"script", "checks by commands and files of the operator's", func() sdk.Plugin {
 		return sdk.Plugin{Checkers: map[string]sdk.Checker{misc.Type: misc.New(), file.Type: file.New()}}
+	}},
+	{"bfd", "checks by BFD sessions", func() sdk.Plugin {
+		return sdk.Plugin{Checkers: map[string]sdk.Checker{bfd.Type: bfd.New()}}
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
