@@ -8,6 +8,11 @@
 //		sdk.Serve(sdk.Plugin{Name: "redis", Version: "1.0.0", Checkers: map[string]sdk.Checker{"redis": redis{}}})
 //	}
 //
+// A Checker parses the parameters of a check once and gives a Prober, which probes a target
+// once; everything else a prober can do is an optional ability (Configurer, Starter,
+// Watcher, Closer, Schemer, Validator). Package dial makes its connections, package
+// plugintest tests it. docs/plugins.md is the walk through it.
+//
 // Sharp edges: nothing may be written to os.Stdout (it carries the handshake; use
 // the logger), and a probe that ignores its context's deadline is abandoned, not
 // stopped.
