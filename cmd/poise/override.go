@@ -20,7 +20,7 @@ func newDrain(c *client) *cobra.Command {
 	var deadline time.Duration
 	var wait bool
 	cmd := &cobra.Command{
-		Use: "drain VS RS", Short: "no new connections to a real server, open ones go on", Args: cobra.ExactArgs(2),
+		Use: "drain VS RS", Short: "no new connections to a real server, open ones go on", Args: cobra.ExactArgs(2), ValidArgsFunction: c.completeServers,
 		Long: `Gives a real server weight 0: it gets no new connections, and those that are open go
 on. (With persistence, clients that have been with it may still come; see
 expire_quiescent_template in docs/operations.md.) After the deadline, if there is one, it
@@ -63,7 +63,7 @@ them end, drain it first. "poise ready" takes it back.`+overrideHelp)
 
 func simpleOverride(c *client, mode controlv1.OverrideMode, use, short, long string) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(2),
+		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(2), ValidArgsFunction: c.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, err := c.override(cmd, &controlv1.SetOverrideRequest{VirtualServer: args[0], RealServer: args[1], Mode: mode})
 			return err
@@ -73,7 +73,7 @@ func simpleOverride(c *client, mode controlv1.OverrideMode, use, short, long str
 
 func newWeight(c *client) *cobra.Command {
 	return &cobra.Command{
-		Use: "weight VS RS N|default", Short: "give a real server another weight", Args: cobra.ExactArgs(3),
+		Use: "weight VS RS N|default", Short: "give a real server another weight", Args: cobra.ExactArgs(3), ValidArgsFunction: c.completeServers,
 		Long: `Puts a weight in the place of the configured one; "default" is the configured one again.
 A drain or maintenance stays as it is.` + overrideHelp,
 		Example: `  poise weight 192.0.2.100:80 192.0.2.1:80 10

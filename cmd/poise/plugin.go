@@ -40,7 +40,7 @@ and the user and capabilities they run with.`,
 func newPluginShow(c *client) *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
-		Use: "show NAME|TYPE", Short: "show a plugin, and the parameters of its types of checks", Args: cobra.ExactArgs(1),
+		Use: "show NAME|TYPE", Short: "show a plugin, and the parameters of its types of checks", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completePluginsAndTypes,
 		Long: `Shows a plugin process, or the one of a type of check: its executable with the hash of
 what runs, its user and capabilities, what it has done, and what it offers with the
 parameters. One that does not run is started without privileges, only to ask.`,
@@ -72,7 +72,7 @@ parameters. One that does not run is started without privileges, only to ask.`,
 
 func newPluginRestart(c *client) *cobra.Command {
 	return &cobra.Command{
-		Use: "restart NAME", Short: "start a plugin process anew, from the executable that is there now", Args: cobra.ExactArgs(1),
+		Use: "restart NAME", Short: "start a plugin process anew, from the executable that is there now", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completePlugins,
 		Long: `Ends a plugin process and starts it anew. Table, addresses and verdicts stay as they
 are; the new process is told what the checks said. An executable that was replaced is used
 from here on, if it can be: one that is not the pinned one, that others than root could
@@ -102,7 +102,7 @@ runs goes on.`,
 
 func newPluginPin(c *client) *cobra.Command {
 	return &cobra.Command{
-		Use: "pin NAME", Short: "print the sha256 of a plugin's executable for the configuration", Args: cobra.ExactArgs(1),
+		Use: "pin NAME", Short: "print the sha256 of a plugin's executable for the configuration", Args: cobra.ExactArgs(1), ValidArgsFunction: c.completePlugins,
 		Long: `Prints the lines that pin a plugin to the executable that is there now: put into the
 configuration, they keep poised from ever running another one.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

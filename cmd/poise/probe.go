@@ -31,7 +31,7 @@ func newProbe(c *client) *cobra.Command {
 	var out output
 	var verbose bool
 	cmd := &cobra.Command{
-		Use: "probe {VS RS [CHECK] | TYPE [TARGET] [KEY=VALUE...]}", Short: "probe a real server, or any target, once and now",
+		Use: "probe {VS RS [CHECK] | TYPE [TARGET] [KEY=VALUE...]}", Short: "probe a real server, or any target, once and now", ValidArgsFunction: c.completeProbe,
 		Long: `Probes once and now, by the plugin process that has the checks of that type, and says
 what it found and how long it took; with -v step by step. No verdict changes by it.
 

@@ -40,7 +40,12 @@ func findService(s *model.Snapshot, name string) (*model.ServiceStatus, error) {
 	for i := range s.Services {
 		candidate := &s.Services[i]
 		text := candidate.Config.Key.String()
-		if strings.EqualFold(text, strings.TrimSpace(name)) {
+		// With a slash for the first space only the family of a mark is in full.
+		full := strings.TrimSpace(name)
+		if strings.Count(full, "/") == 2 {
+			full = strings.ReplaceAll(full, "/", " ")
+		}
+		if strings.EqualFold(text, full) {
 			return candidate, nil
 		}
 		all = append(all, text)

@@ -43,6 +43,7 @@ func TestResolveSaysWhatThereIs(t *testing.T) {
 		{"fwm 4", "192.0.2.1", codes.NotFound, `no virtual server "fwm 4": there is FWM 3, `},
 		{"fwm x", "192.0.2.1", codes.NotFound, "and 1 more"},
 		{"192.0.2.100:80", "192.0.2.7:80", codes.NotFound, `no real server "192.0.2.7:80" of TCP 192.0.2.100:80: there is 192.0.2.1:80, 192.0.2.2:80, 192.0.2.2:81`},
+		{"fwm/3/inet6", "192.0.2.1", codes.NotFound, `no real server "192.0.2.1" of FWM 3 inet6: none is configured`},
 		{"fwm 3 inet6", "192.0.2.1", codes.NotFound, `no real server "192.0.2.1" of FWM 3 inet6: none is configured`},
 		{"", "", codes.NotFound, `no virtual server ""`},
 	} {
