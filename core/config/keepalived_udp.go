@@ -92,9 +92,6 @@ func (u *udpCheck) finish(c *checker, _ surroundings) bool {
 		}
 		return true
 	}
-	if u.least > u.most {
-		c.warnf(c.at, "min_reply_length %d is more than max_reply_length %d: the check always fails", u.least, u.most)
-	}
 	if u.least != defaultMinReply {
 		p["min_reply_length"] = u.least
 	}
