@@ -63,6 +63,10 @@ func serveFixture(args []string) {
 					f.types = append(f.types, kind)
 				}
 			}
+		case strings.HasPrefix(a, "needs="):
+			if _, err := os.Stat(strings.TrimPrefix(a, "needs=")); err != nil {
+				os.Exit(3)
+			}
 		default:
 			f.faults[a] = true
 		}

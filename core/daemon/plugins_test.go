@@ -365,6 +365,60 @@ func TestPluginThatHangsInValidation(t *testing.T) {
 	}
 }
 
+// A director starts although a plugin cannot be asked, and its checks are probed as soon
+// as it runs; a reload is refused meanwhile.
+func TestStartWithAPluginThatCannotBeAsked(t *testing.T) {
+	dir := trustedDir(t)
+	path, _ := executableIn(t, dir, "redis", "one")
+	needs := filepath.Join(dir, "library")
+	text := redisServices + "restart: {min: 50ms, max: 100ms}\nplugins:\n  cache: {path: " + path + ", args: [types=redis, needs=" + needs + "]}\n"
+	d := startDirector(t, dir, text)
+	eventually(t, "poise's own plugins work", func() bool { return strings.Contains(d.set("checkers"), "tcp") })
+	check := d.status(t).GetVirtualServers()[0].GetRealServers()[1].GetChecks()[0]
+	if check.GetPlugin() != "" || check.GetRejected() != "no plugin offers checks of type redis" || check.GetVerdict() != "unknown" {
+		t.Errorf("status has %v", check)
+	}
+	if err := d.reload(t, text); err == nil || !strings.Contains(err.Error(), "ask plugin cache: start it: it exited with status 3") {
+		t.Errorf("reload says %v", err)
+	}
+	if err := os.WriteFile(needs, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the verdicts are there", func() bool {
+		return d.verdicts(t) == "192.0.2.1:80 up, 192.0.2.2:80 down as told"
+	})
+	check = d.status(t).GetVirtualServers()[0].GetRealServers()[1].GetChecks()[0]
+	if check.GetPlugin() != "cache" || check.GetRejected() != "" {
+		t.Errorf("status has %v", check)
+	}
+	if err := d.reload(t, text); err != nil {
+		t.Errorf("reload says %v", err)
+	}
+}
+
+// A check that its plugin refuses is told in status, and so is what a real server says.
+func TestStatusOfChecks(t *testing.T) {
+	dir := trustedDir(t)
+	path, _ := executableIn(t, dir, "redis", "one")
+	text := strings.Replace(strings.Replace(redisServices, "good: {type: redis, interval: 1s}", "good: {type: redis, parameters: {says: nonsense}}", 1), "says: down", "says: drain", 1)
+	d := startDirector(t, dir, text+"plugins:\n  cache: {path: "+path+", args: [types=redis]}\n")
+	servers := func() []*controlv1.RealServer { return d.status(t).GetVirtualServers()[0].GetRealServers() }
+	eventually(t, "both plugins' verdicts are there", func() bool {
+		s := servers()
+		return s[1].GetVerdict() == "up" && s[0].GetChecks()[1].GetVerdict() == "up"
+	})
+	s := servers()
+	if refused := s[0].GetChecks()[0]; refused.GetRejected() != "/says: is nonsense" || refused.GetPlugin() != "cache" {
+		t.Errorf("status has %v", refused)
+	}
+	if c := s[1].GetChecks()[0]; c.GetAdmin() != "drain" || c.GetWeight() != "+7" || s[1].GetAdmin() != "drain" || s[1].GetWeight() != 0 || c.GetStaleSince() != nil {
+		t.Errorf("status has %v", s[1])
+	}
+	if p := d.plugin(t, "cache"); p.GetChecks() != 2 || p.GetTrouble() != "1 check cannot be carried out" || p.GetHeardAt() == nil {
+		t.Errorf("status has %v", p)
+	}
+}
+
 // What others than root could replace is not run, and where it is named is told.
 func TestUntrustedPluginIsRefusedAtLoad(t *testing.T) {
 	dir := t.TempDir() // in /tmp
