@@ -164,8 +164,14 @@ func (s *secure) shake(ctx context.Context, target sdk.Target, tcp net.Conn) (ne
 	conn := tls.Client(tcp, config)
 	start := time.Now()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		var invalid x509.CertificateInvalidError
+		switch {
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
 			err = ctx.Err()
+		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+			// The library's words have the time of the probe, and would differ with each.
+			err = fmt.Errorf("the certificate of %s is valid from %s to %s only", invalid.Cert.Subject,
+				invalid.Cert.NotBefore.Format(time.RFC3339), invalid.Cert.NotAfter.Format(time.RFC3339))
 		}
 		return nil, nil, err
 	}
