@@ -84,7 +84,11 @@ func measureTurn(t lab.TB, l *lab.Lab, host *lab.Host, daemon lab.Daemon, shim s
 		d.Env, d.Args = []string{"LD_PRELOAD=" + shim}, []string{"-C"}
 	}
 	d.Start()
-	time.Sleep(o.warm)
+	time.Sleep(o.warm / 2)
+	for _, pid := range host.Pids() {
+		urgent(pid)
+	}
+	time.Sleep(o.warm / 2)
 	c := capture(t, host)
 	from := usage(t, d)
 	start := time.Now()
