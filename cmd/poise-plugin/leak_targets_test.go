@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"maps"
 	"math/big"
@@ -23,6 +24,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/poise-lb/poise/plugins/checkers/agent"
+	"github.com/poise-lb/poise/plugins/checkers/bfd"
 	"github.com/poise-lb/poise/plugins/checkers/dns"
 	"github.com/poise-lb/poise/plugins/checkers/file"
 	"github.com/poise-lb/poise/plugins/checkers/grpc"
@@ -72,6 +74,13 @@ var leakCases = map[string]func(*testing.T) leakCase{
 			checker: ping.New(), good: []leakTarget{{address: "127.0.0.1"}, {address: "::1"}},
 			bad: []leakTarget{{address: unreachableHost}}, silent: []leakTarget{{address: silentHost}},
 		}
+	},
+	bfd.Type: func(*testing.T) leakCase {
+		var neighbours []leakTarget
+		for i := range leakChecks {
+			neighbours = append(neighbours, leakTarget{address: fmt.Sprintf("192.0.2.%d", 10+i)})
+		}
+		return leakCase{checker: bfd.New(), good: neighbours, brief: true}
 	},
 	file.Type: func(t *testing.T) leakCase {
 		path := filepath.Join(t.TempDir(), "value")

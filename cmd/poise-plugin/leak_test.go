@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/poise-lb/poise/plugins/checkers/bfd"
 	"github.com/poise-lb/poise/plugins/checkers/ping"
 	checkv1 "github.com/poise-lb/poise/proto/poise/check/v1"
 	"github.com/poise-lb/poise/sdk"
@@ -35,6 +36,8 @@ type leakCase struct {
 	interval time.Duration
 	// drive makes news for checks that are watched; nil for those that are probed.
 	drive func(i int)
+	// brief: the checks come and go, because what they do lasts as long as they do.
+	brief bool
 }
 
 type leakTarget struct {
@@ -58,7 +61,7 @@ func TestLeaks(t *testing.T) { leaks(t, 2_000) }
 func leaks(t *testing.T, probes uint64) {
 	for _, kind := range leakTypes() {
 		t.Run(kind, func(t *testing.T) {
-			if kind == ping.Type && os.Getenv(envNamespace) == "" {
+			if (kind == ping.Type || kind == bfd.Type) && os.Getenv(envNamespace) == "" {
 				inNamespace(t)
 				return
 			}
@@ -205,6 +208,18 @@ func leak(t *testing.T, kind string, c leakCase, probes uint64) {
 			}
 		}
 	}
+	if c.brief {
+		run = func(n uint64) (uint64, uint64) {
+			t.Helper()
+			for range n / leakChecks {
+				set(c.checks(kind))
+				await(t, answers, generation)
+				set(nil)
+				await(t, answers, generation)
+			}
+			return n, n
+		}
+	}
 	// What is made once, such as an event loop, is there after some probes.
 	run(300)
 	before := settled(t, answers, leftovers{})
@@ -221,6 +236,24 @@ func leak(t *testing.T, kind string, c leakCase, probes uint64) {
 	// each probe.
 	if after.threads > before.threads+50 {
 		t.Errorf("%d threads before, %d after", before.threads, after.threads)
+	}
+}
+
+// await waits until a set is in force.
+func await(t *testing.T, answers <-chan *checkv1.RunResponse, generation uint64) {
+	t.Helper()
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case r := <-answers:
+			if rejected := r.GetApplied().GetRejected(); len(rejected) > 0 {
+				t.Fatalf("rejected: %v", rejected)
+			}
+			if r.GetApplied().GetGeneration() >= generation {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("set %d is not in force within 10 s", generation)
+		}
 	}
 }
 
