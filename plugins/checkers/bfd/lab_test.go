@@ -247,7 +247,7 @@ const (
 )
 
 // ordinary timing: slow enough that a busy machine does not lose the session.
-const ordinary = `{"min_rx":"100ms","min_tx":"100ms","multiplier":5}`
+const ordinary = `{"min_rx":"100ms","min_tx":"100ms","multiplier":10}`
 
 // TestPoise: both ends are ours; over IPv4, IPv6, link-local, several hops, and each with
 // the other passive.
@@ -353,7 +353,7 @@ func TestFar(t *testing.T) {
 	far := ordinary[:len(ordinary)-1] + `,"ttl":253}`
 	b.checks(check(at("192.0.2.1"), far))
 	fast := ordinary[:len(ordinary)-1] + `,"multiplier":1}`
-	fast = strings.Replace(fast, `"multiplier":5,`, "", 1)
+	fast = strings.Replace(fast, `"multiplier":10,`, "", 1)
 	a.checks(check(at("192.0.2.2"), fast))
 	because(t, a.becomes("192.0.2.2", down), "BFD session down: the neighbor has not been heard; packets come with TTL 253, less than 255: more than max_hops away")
 	a.checks()
@@ -418,7 +418,7 @@ func testOutsider(t *testing.T, start func(l *lab) *exec.Cmd) {
 	const id = "192.0.2.2"
 	l := newLab(t, 2)
 	a := l.plugin(1)
-	a.checks(check(&checkv1.Target{Address: id, SourceAddress: "192.0.2.1"}, `{"min_rx":"50ms","min_tx":"50ms","multiplier":6}`))
+	a.checks(check(&checkv1.Target{Address: id, SourceAddress: "192.0.2.1"}, `{"min_rx":"100ms","min_tx":"100ms","multiplier":10}`))
 	peer := start(l)
 	a.becomes(id, up)
 	a.stays(id, 3*time.Second)
@@ -454,9 +454,9 @@ func TestKeepalived(t *testing.T) {
 		if err := os.WriteFile(file, []byte(`bfd_instance a {
     neighbor_ip 192.0.2.1
     source_ip 192.0.2.2
-    min_rx 50
-    min_tx 50
-    multiplier 6
+    min_rx 100
+    min_tx 100
+    multiplier 10
 }
 vrrp_instance V {
     interface eth0
@@ -513,9 +513,9 @@ func TestFRR(t *testing.T) {
 		}
 		return daemon(l, "bfdd", `bfd
  peer 192.0.2.1 local-address 192.0.2.2 interface eth0
-  detect-multiplier 6
-  receive-interval 50
-  transmit-interval 50
+  detect-multiplier 10
+  receive-interval 100
+  transmit-interval 100
   no shutdown
  exit
 exit
