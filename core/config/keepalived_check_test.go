@@ -271,3 +271,14 @@ MISC_CHECK {
 		}
 	}
 }
+
+// TestOddArguments: a command's arguments survive being written, whatever is in them.
+func TestOddArguments(t *testing.T) {
+	for _, s := range []string{`a\tb\nc`, `\n\ty\n`, `\t\n x`, `a: b\n- \tx`, `\x01\x02`, `#\t\n`, `1`, `no`, ` \n`} {
+		r := loadText(t, "a.conf", vs("", "MISC_CHECK {\nmisc_path \"/bin/check '"+s+"'\"\n}"), Options{})
+		if r.HasErrors() || len(r.Config.VirtualServers[0].RealServers[0].Checks) != 1 {
+			t.Errorf("%s: %v", s, r.Problems)
+		}
+		roundTrip(t, r)
+	}
+}

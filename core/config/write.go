@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -143,31 +145,62 @@ func parameters(raw json.RawMessage) (*yaml.Node, error) {
 	if err := d.Decode(&v); err != nil {
 		return nil, fmt.Errorf("read the parameters: %w", err)
 	}
-	n := &yaml.Node{}
-	return n, n.Encode(plainNumbers(v))
+	return plainNode(v)
 }
 
-func plainNumbers(v any) any {
+// plainNode makes a node of decoded JSON with its keys in order.
+func plainNode(v any) (*yaml.Node, error) {
+	n := &yaml.Node{}
 	switch x := v.(type) {
-	case json.Number:
-		if i, err := strconv.ParseInt(x.String(), 10, 64); err == nil {
-			return i
-		}
-		if u, err := strconv.ParseUint(x.String(), 10, 64); err == nil {
-			return u
-		}
-		f, _ := x.Float64()
-		return f
 	case map[string]any:
-		for k := range x {
-			x[k] = plainNumbers(x[k])
+		n.Kind = yaml.MappingNode
+		for _, key := range slices.Sorted(maps.Keys(x)) {
+			value, err := plainNode(x[key])
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, textNode(key), value)
 		}
+		return n, nil
 	case []any:
-		for i := range x {
-			x[i] = plainNumbers(x[i])
+		n.Kind = yaml.SequenceNode
+		for _, item := range x {
+			c, err := plainNode(item)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, c)
 		}
+		return n, nil
+	case string:
+		return textNode(x), nil
+	case json.Number:
+		return n, n.Encode(plainNumber(x))
 	}
-	return v
+	return n, n.Encode(v)
+}
+
+// textNode quotes what is more than one plain line: the encoder writes tabs and line feeds
+// in blocks that it does not read back.
+func textNode(s string) *yaml.Node {
+	n := &yaml.Node{}
+	n.SetString(s)
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// plainNumber is a number as small as it can be.
+func plainNumber(x json.Number) any {
+	if i, err := strconv.ParseInt(x.String(), 10, 64); err == nil {
+		return i
+	}
+	if u, err := strconv.ParseUint(x.String(), 10, 64); err == nil {
+		return u
+	}
+	f, _ := x.Float64()
+	return f
 }
 
 // duration is 1m where Go says 1m0s.
