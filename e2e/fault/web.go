@@ -16,6 +16,9 @@ const (
 	PageMD5 = "70234438b0139a072cc4684eeb383b69"
 )
 
+// dripped is how many bytes.
+const dripped = 7
+
 // web is an HTTP server that closes after its answer. Its steps:
 //
 //	slow:DURATION         the answer comes late
@@ -26,8 +29,8 @@ const (
 //	redirect              to the same page, for ever
 //	headers:KB            so many kilobytes of headers
 //	big:MB                so many megabytes of body
-//	drip:DURATION         the body comes byte by byte, after such pauses
-//	driphead:DURATION     the whole answer does
+//	drip:DURATION         some bytes of the body come one by one, after such pauses
+//	driphead:DURATION     those of the status line do
 //	empty                 the request is read, and nothing answered
 //	early                 the answer comes before the request, and the end at once
 //	short                 less body than announced
@@ -87,11 +90,10 @@ func serveWeb(conn io.ReadWriter, verb, arg string) bool {
 		head, body, _ := strings.Cut(text, "\r\n\r\n")
 		if verb == "drip" {
 			_, _ = io.WriteString(conn, head+"\r\n\r\n")
-			drip(conn, body[:5], period(arg))
-			_, _ = io.WriteString(conn, body[5:])
-			return true
+			text = body
 		}
-		drip(conn, text, period(arg))
+		drip(conn, text[:dripped], period(arg))
+		_, _ = io.WriteString(conn, text[dripped:])
 		return true
 	case "empty":
 		return true
@@ -117,7 +119,7 @@ func serveWeb(conn io.ReadWriter, verb, arg string) bool {
 }
 
 func response(status int, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %d %s\r\nServer: lab\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+	return fmt.Sprintf("HTTP/1.1 %d %s\r\nServer: x\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
 		status, http.StatusText(status), len(body), body)
 }
 

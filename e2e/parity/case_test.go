@@ -32,8 +32,9 @@ type Case struct {
 	Own, Before string
 	// Ports are more ports of the server, their numbers counted from the case's.
 	Ports []fault.Port
-	// Want is the outcome.
+	// Want is the outcome; with Last only the last state.
 	Want string
+	Last bool
 	// Poise is poise's outcome where it is meant to differ, and Why says why.
 	Poise, Why string
 }
@@ -42,8 +43,6 @@ type Case struct {
 type Set struct {
 	Checker string
 	Cases   []Case
-	// Prepare is called before the daemons start; dir is a daemon's directory.
-	Prepare func(dir string) error
 }
 
 const (
@@ -54,6 +53,10 @@ const (
 	// firstPort is the first case's; each has so many.
 	firstPort, portsEach = 10000, 10
 )
+
+// script is the kind of a case whose probes are runs of a script; its steps are exit
+// codes, "sleep" for longer than any timeout, and "kill" for a signal.
+const script fault.Kind = "script"
 
 // timing is of every checker block that says nothing else: short enough for a test,
 // and long enough that a verdict is in the kernel before the next probe.
@@ -88,7 +91,11 @@ func (c Case) config(checker string, port uint16) string {
 	if c.Address != "" {
 		address = c.Address
 	}
-	return c.fill(fmt.Sprintf("\treal_server %s PORT {\n\t\tweight 1\n\t\t%s\n\t\t%s\t}\n", address, c.Real, check), port)
+	lines = append([]string{"weight 1"}, strings.Split(c.Real, "\n")...)
+	if strings.Contains(c.Real, "weight ") {
+		lines = lines[1:]
+	}
+	return c.fill(fmt.Sprintf("\treal_server %s PORT {\n\t\t%s\n\t\t%s\t}\n", address, strings.Join(lines, "\n\t\t"), check), port)
 }
 
 // server is a virtual server with these real servers.
@@ -116,11 +123,11 @@ func (c Case) fill(text string, port uint16) string {
 	return strings.ReplaceAll(text, "PORT", fmt.Sprint(port))
 }
 
-// number is how many probes of a case count.
+// number is how many probes of a case count; -1: it has none.
 func (c Case) number() int {
 	steps, err := fault.Parse(c.Steps)
 	if err != nil {
-		return 0
+		return -1
 	}
 	return len(steps)
 }

@@ -2,6 +2,9 @@ package parity
 
 import "github.com/poise-lb/poise/e2e/fault"
 
+// twoUp is down after the second of two failures, and up with the first success.
+const twoUp = "in out@4 in@7"
+
 var smtp = Set{Checker: "SMTP_CHECK", Cases: []Case{
 	{Name: "up", Kind: fault.SMTP, Steps: "good*4", Want: "in"},
 	{Name: "down, up", Kind: fault.SMTP, Steps: "good*2 refuse*4 good*2", Want: twoUp},
@@ -17,7 +20,7 @@ var smtp = Set{Checker: "SMTP_CHECK", Cases: []Case{
 	{Name: "greeting of several lines", Kind: fault.SMTP, Steps: "good*2 multiline*4 good*2", Want: twoUp},
 	{Name: "greeting of 8 KB", Kind: fault.SMTP, Steps: "good*2 long*4 good*2", Want: twoUp},
 	{Name: "slow", Kind: fault.SMTP, Steps: "good slow:1s*3 good", Want: "in"},
-	{Name: "too slow", Kind: fault.SMTP, Steps: "good*2 slow:3s*4 good*2", Want: twoUp},
+	{Name: "too slow", Kind: fault.SMTP, Steps: "good*2 slow:6s*4 good*2", Want: twoUp},
 	{Name: "1 byte a second", Kind: fault.SMTP, Steps: "good*2 drip:1s*3 good", With: "connect_timeout 3", Want: "in", Poise: "in out@4 in@6", Why: deadline},
 	{Name: "flapping", Kind: fault.SMTP, Steps: "good helo:550 good hang good greet:421 reset good", Want: "in out@7 in@8"},
 	{Name: "helo_name", Kind: fault.SMTP, Steps: "want:lab.test*2 want:other.test*3 want:lab.test", With: "helo_name lab.test", Want: "in out@4 in@6"},
