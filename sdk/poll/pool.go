@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// poolSize bounds the sockets that are kept.
-	poolSize = 1024
-	// poolTrim is how often those are closed that have not been needed since.
-	poolTrim = 2 * time.Second
-)
+// poolSize bounds the sockets of a kind that are kept.
+const poolSize = 1024
+
+// poolTrim is how often those are closed that have not been needed since; a variable for
+// tests.
+var poolTrim = 2 * time.Second
 
 // pool keeps sockets whose connection was reset, to be connected again: the kernel spends
 // half of a probe's time on making and unmaking a socket. Only sockets without an address,
