@@ -23,9 +23,21 @@ type Stats struct {
 	// HeardAt is when it was last heard, ProbedAt when it last told of a probe that has
 	// ended, also by an earlier process; zero: never.
 	HeardAt, ProbedAt time.Time
+	// Lateness is how late probes were started.
+	Lateness Lateness
 	// HangingSince is since when no probe has ended although some should have; zero: that
 	// is not so.
 	HangingSince time.Time
+}
+
+// Lateness counts how late probes were started against their schedule, since the process
+// started.
+type Lateness struct {
+	// Starts in all, and the sum of how late they were.
+	Starts uint64
+	Sum    time.Duration
+	// Buckets have the starts that were late by a time or less.
+	Buckets map[time.Duration]uint64
 }
 
 // StaleSince says since when there has been no fresh probe of a check because of the
@@ -90,6 +102,13 @@ func (c *Checker) takeBeat(b *checkv1.Beat, now time.Time) {
 		c.leftOutAt = now
 	}
 	c.stats.Probes, c.stats.Failures, c.stats.Overdue = b.GetProbes(), b.GetFailures(), b.GetOverdue()
+	if h := b.GetLatenessHistogram(); h != nil {
+		// A new one each time: who has the last one goes on reading it.
+		c.stats.Lateness = Lateness{Starts: h.GetStarts(), Sum: h.GetSum().AsDuration(), Buckets: make(map[time.Duration]uint64, len(h.GetBuckets()))}
+		for _, bucket := range h.GetBuckets() {
+			c.stats.Lateness.Buckets[bucket.GetAtMost().AsDuration()] = bucket.GetStarts()
+		}
+	}
 }
 
 // hangingSince: a probe was left out because the one before had not returned, and in the

@@ -62,6 +62,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		s.put(probes, float64(stats.Probes), name)
 		s.put(probeFailures, float64(stats.Failures), name)
 		s.put(probesOverdue, float64(stats.Overdue), name)
+		s.lateness(stats.Lateness, name)
 		s.put(checksRejected, float64(len(stats.Rejected)), name)
 		s.put(checksSent, float64(stats.Checks), name)
 		s.putTime(checkerHeard, stats.HeardAt, name)
@@ -77,6 +78,18 @@ func (s sink) put(m *metric, value float64, labels ...string) {
 		labels[i] = printable.Text(l)
 	}
 	s <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+}
+
+// lateness leaves out what a process has not told.
+func (s sink) lateness(l checker.Lateness, plugin string) {
+	if len(l.Buckets) == 0 {
+		return
+	}
+	buckets := make(map[float64]uint64, len(l.Buckets))
+	for bound, n := range l.Buckets {
+		buckets[bound.Seconds()] = n
+	}
+	s <- prometheus.MustNewConstHistogram(checkLateness.desc, l.Starts, l.Sum.Seconds(), buckets, printable.Text(plugin))
 }
 
 // putTime leaves the zero time out.

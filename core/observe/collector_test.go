@@ -69,7 +69,9 @@ func example() *fakeSource {
 			{Name: "checkers", State: "running", Restarts: 4, StartedAt: at},
 			{Name: "ipvs", State: "waiting", Restarts: 5},
 		},
-		checkers: map[string]checker.Stats{"checkers": {Probes: 21, Failures: 22, Overdue: 23, Checks: 24, HeardAt: at, Rejected: map[model.CheckID]string{"c": "why"}}},
+		checkers: map[string]checker.Stats{"checkers": {Probes: 21, Failures: 22, Overdue: 23, Checks: 24, HeardAt: at,
+			Lateness: checker.Lateness{Starts: 30, Sum: 1500 * time.Millisecond, Buckets: map[time.Duration]uint64{time.Millisecond: 25, 50 * time.Millisecond: 29}},
+			Rejected: map[model.CheckID]string{"c": "why"}}},
 	}
 }
 
@@ -79,6 +81,11 @@ poise_build_info{version="dev"} 1
 poise_config_last_reload_successful 0
 poise_config_read_timestamp_seconds 1.7000000005e+09
 poise_check_heard_timestamp_seconds{plugin="checkers"} 1.7000000005e+09
+poise_check_lateness_seconds_bucket{plugin="checkers",le="0.001"} 25
+poise_check_lateness_seconds_bucket{plugin="checkers",le="0.05"} 29
+poise_check_lateness_seconds_bucket{plugin="checkers",le="+Inf"} 30
+poise_check_lateness_seconds_sum{plugin="checkers"} 1.5
+poise_check_lateness_seconds_count{plugin="checkers"} 30
 poise_check_probe_failures_total{plugin="checkers"} 22
 poise_check_probes_overdue_total{plugin="checkers"} 23
 poise_check_probes_total{plugin="checkers"} 21
@@ -134,13 +141,9 @@ poise_vrrp_packet_errors_total{group="VGM",instance="http",reason="ttl"} 2
 `
 	var expected strings.Builder
 	for _, m := range metrics {
-		kind := "gauge"
-		if m.kind == prometheus.CounterValue {
-			kind = "counter"
-		}
-		expected.WriteString("# HELP " + m.name + " " + m.help + "\n# TYPE " + m.name + " " + kind + "\n")
+		expected.WriteString("# HELP " + m.name + " " + m.help + "\n# TYPE " + m.name + " " + m.typeName() + "\n")
 		for line := range strings.Lines(strings.TrimSpace(want) + "\n") {
-			if strings.HasPrefix(line, m.name+"{") || strings.HasPrefix(line, m.name+" ") {
+			if strings.HasPrefix(line, m.name+"{") || m.histogram && strings.HasPrefix(line, m.name+"_") || strings.HasPrefix(line, m.name+" ") {
 				expected.WriteString(line)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // docs/metrics.md lists exactly what there is, with the same words.
@@ -24,11 +23,7 @@ func TestDocumentListsTheMetrics(t *testing.T) {
 		}
 	}
 	for _, m := range metrics {
-		kind := "gauge"
-		if m.kind == prometheus.CounterValue {
-			kind = "counter"
-		}
-		there = append(there, fmt.Sprintf("| `%s` | %s | %s | %s |", m.name, kind, strings.Join(m.labels, ", "), m.help))
+		there = append(there, fmt.Sprintf("| `%s` | %s | %s | %s |", m.name, m.typeName(), strings.Join(m.labels, ", "), m.help))
 	}
 	if diff := cmp.Diff(there, listed); diff != "" {
 		t.Errorf("%s (-there is +listed):\n%s\nall lines:\n%s", path, diff, strings.Join(there, "\n"))

@@ -9,6 +9,19 @@ type metric struct {
 	kind   prometheus.ValueType
 	labels []string
 	desc   *prometheus.Desc
+	// histogram: it is one, and kind says nothing.
+	histogram bool
+}
+
+// typeName is the metric's type in Prometheus's words.
+func (m *metric) typeName() string {
+	switch {
+	case m.histogram:
+		return "histogram"
+	case m.kind == prometheus.CounterValue:
+		return "counter"
+	}
+	return "gauge"
 }
 
 // metrics are all families, in the order of the documents.
@@ -20,6 +33,12 @@ func gauge(name, help string, labels ...string) *metric {
 
 func counter(name, help string, labels ...string) *metric {
 	return define(name, help, prometheus.CounterValue, labels)
+}
+
+func histogram(name, help string, labels ...string) *metric {
+	m := define(name, help, prometheus.UntypedValue, labels)
+	m.histogram = true
+	return m
 }
 
 func define(name, help string, kind prometheus.ValueType, labels []string) *metric {
@@ -66,6 +85,7 @@ var (
 	probes         = counter("poise_check_probes_total", "Probes ended since the checker process started.", "plugin")
 	probeFailures  = counter("poise_check_probe_failures_total", "Probes that failed since the checker process started.", "plugin")
 	probesOverdue  = counter("poise_check_probes_overdue_total", "Probes left out because the one before was still running.", "plugin")
+	checkLateness  = histogram("poise_check_lateness_seconds", "How much later than planned probes were started, since the checker process started.", "plugin")
 	checksRejected = gauge("poise_check_rejected", "Checks that cannot be carried out.", "plugin")
 	checksSent     = gauge("poise_check_sent", "Checks that the checker process has to carry out.", "plugin")
 	checkerHeard   = gauge("poise_check_heard_timestamp_seconds", "When the checker process was last heard, in Unix time; it says something every second.", "plugin")
