@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -25,6 +26,26 @@ var posix = map[string][2]string{
 	"xdigit": {`0-9A-Fa-f`, `\u0000-/:-@G-\u0060g-\uFFFF`},
 }
 
+// unicodeSets are those of posix that have properties of Unicode.
+var unicodeSets = map[string][2]string{
+	"alpha": {`\p{L}`, `\P{L}`}, "digit": {`\p{Nd}`, `\P{Nd}`}, "lower": {`\p{Ll}`, `\P{Ll}`}, "upper": {`\p{Lu}`, `\P{Lu}`},
+	"space": {`\s`, `\S`}, "word": {`\w`, `\W`}, "alnum": {`\p{L}\p{N}`, ""},
+}
+
+// posixSet gives the inside of a class for a name in posix, perhaps with ^ before it;
+// "" where it cannot be said.
+func (t *translation) posixSet(name string) string {
+	plain, negated := strings.CutPrefix(name, "^")
+	sets := posix[plain]
+	if _, special := unicodeSets[plain]; t.ucp && (special || plain == "graph" || plain == "print" || plain == "punct") {
+		sets = unicodeSets[plain]
+	}
+	if negated {
+		return toTheLast(sets[1])
+	}
+	return sets[0]
+}
+
 // class translates a class in brackets. Every character of it is written as a number,
 // so that none means more to the library than to PCRE.
 func (t *translation) class() error {
@@ -32,6 +53,9 @@ func (t *translation) class() error {
 	open := "["
 	if strings.HasPrefix(t.in[t.pos:], "^") {
 		open, t.pos = "[^", t.pos+1
+	}
+	if posixAlone.MatchString(t.in[t.pos-1:]) {
+		return errors.New("a class like [:alpha:] can only stand in brackets of its own, as [[:alpha:]]")
 	}
 	if t.emptyClass && strings.HasPrefix(t.in[t.pos:], "]") {
 		t.out.WriteString(map[string]string{"[": "(?!)", "[^": toTheLast(`[\u0000-\uFFFF]`)}[open])
@@ -85,19 +109,19 @@ func (t *translation) classAtom() (r rune, single bool, err error) {
 	switch {
 	case strings.HasPrefix(rest, "[:"):
 		name, _, found := strings.Cut(rest[2:], ":]")
-		plain, negated := strings.CutPrefix(name, "^")
-		set, known := posix[plain]
+		plain := strings.TrimPrefix(name, "^")
+		_, known := posix[plain]
 		if found && !known && isName(plain) {
 			return 0, false, fmt.Errorf("there is no class [:%s:]", name)
 		}
 		if found && known {
-			if negated {
-				t.out.WriteString(toTheLast(set[1]))
-			} else {
-				t.out.WriteString(set[0])
+			set := t.posixSet(name)
+			if set == "" {
+				return 0, false, fmt.Errorf("[:%s:] is not supported with the option ucp", name)
 			}
+			t.out.WriteString(set)
 			t.pos += len(name) + 4
-			return 0, false, nil
+			return 0, false, t.noRange()
 		}
 	case strings.HasPrefix(rest, "[.") || strings.HasPrefix(rest, "[="):
 		return 0, false, errors.New("collating elements in a class are not supported")
@@ -111,6 +135,17 @@ func (t *translation) classAtom() (r rune, single bool, err error) {
 	}
 	t.pos++
 	return byteRune(rest[0]), true, nil
+}
+
+// posixAlone is what PCRE takes for a mistake.
+var posixAlone = regexp.MustCompile(`^\[([:.=])[\^A-Za-z]*[:.=]\]`)
+
+// noRange refuses a range that begins with a set.
+func (t *translation) noRange() error {
+	if rest := t.in[t.pos:]; len(rest) > 1 && rest[0] == '-' && rest[1] != ']' {
+		return errors.New("a range in a class begins with a set of characters")
+	}
+	return nil
 }
 
 func (t *translation) classEscape() (r rune, single bool, err error) {
@@ -136,11 +171,11 @@ func (t *translation) classEscape() (r rune, single bool, err error) {
 	case c != 'N' && t.set(c) != "":
 		t.out.WriteString(t.set(c))
 		t.pos += 2
-		return 0, false, nil
+		return 0, false, t.noRange()
 	case strings.IndexByte("dDsSwW", c) >= 0:
 		t.out.WriteString(t.in[t.pos : t.pos+2])
 		t.pos += 2
-		return 0, false, nil
+		return 0, false, t.noRange()
 	case c >= '1' && c <= '7':
 		n := octalDigits(t.in[t.pos+1:], 3)
 		v := uint64(0)

@@ -74,9 +74,10 @@ var regexOptions = map[string]func(*dialect){
 	"firstline":         func(d *dialect) { d.firstLine = true },
 	"multiline":         func(d *dialect) { d.options |= regexp2.Multiline; d.multiline = true },
 	"no_auto_capture":   func(d *dialect) { d.options |= regexp2.ExplicitCapture },
-	"ucp":               func(d *dialect) { d.utf = true },
+	"ucp":               func(d *dialect) { d.ucp = true },
 	"utf":               func(d *dialect) { d.utf = true },
-	"alt_circumflex":    nil, "alt_verbnames": nil, "auto_callout": nil, "dupnames": nil, "never_backslash_c": nil,
+	"alt_circumflex":    func(d *dialect) { d.altCircumflex = true },
+	"alt_verbnames":     nil, "auto_callout": nil, "dupnames": nil, "never_backslash_c": nil,
 	"never_ucp": nil, "never_utf": nil, "no_auto_possess": nil, "no_dotstar_anchor": nil, "no_start_optimize": nil,
 	"ungreedy": nil, "use_offset_limit": nil,
 }
@@ -98,8 +99,14 @@ func newMatcher(u *URL, path string) (*matcher, error) {
 			apply(&d)
 		}
 	}
+	if d.ucp && !d.utf {
+		return nil, sdk.Errorf(path+"/regex_options", "ucp needs utf beside it: bytes have no properties of Unicode")
+	}
+	if d.utf && !utf8.ValidString(u.Regex) {
+		return nil, sdk.Errorf(path+"/regex", "is not UTF-8, which the option utf takes it for")
+	}
 	m := &matcher{min: u.RegexMinOffset, max: u.RegexMaxOffset, utf: d.utf, firstLine: d.firstLine}
-	if d == (dialect{utf: d.utf}) && !bytes.ContainsAny([]byte(u.Regex), `\^$.|?*+()[]{}`) {
+	if d == (dialect{utf: d.utf, ucp: d.ucp}) && !bytes.ContainsAny([]byte(u.Regex), `\^$.|?*+()[]{}`) {
 		m.literal = []byte(u.Regex)
 		return m, nil
 	}

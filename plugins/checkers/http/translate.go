@@ -3,6 +3,7 @@ package http
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,9 +14,9 @@ import (
 // dialect is how a regex of PCRE is meant.
 type dialect struct {
 	options regexp2.RegexOptions
-	// utf: characters, with Unicode's properties; else bytes.
-	utf                                                   bool
-	extended, multiline, dollarEnd, emptyClass, firstLine bool
+	// utf: characters; else bytes. ucp: with Unicode's properties; else ASCII's.
+	utf, ucp                                                             bool
+	extended, multiline, altCircumflex, dollarEnd, emptyClass, firstLine bool
 }
 
 // translation makes a regex for the library out of one of PCRE.
@@ -24,15 +25,28 @@ type translation struct {
 	in  string
 	pos int
 	out strings.Builder
+	// lines: ^ may stand for the start of a line, but not for one after the last end of
+	// a line, as it does for the library.
+	lines bool
 }
+
+var inlineMultiline = regexp.MustCompile(`\(\?[a-zA-Z]*m`)
+
+// Between letters and others in ASCII.
+const (
+	wordSet     = `[0-9A-Z_a-z]`
+	boundary    = `(?:(?<=` + wordSet + `)(?!` + wordSet + `)|(?<!` + wordSet + `)(?=` + wordSet + `))`
+	notBoundary = `(?:(?<=` + wordSet + `)(?=` + wordSet + `)|(?<!` + wordSet + `)(?!` + wordSet + `))`
+)
+
+// asciiSets are the names in posix of sets that have an escape of their own.
+var asciiSets = map[byte]string{'d': "digit", 's': "space", 'w': "word", 'D': "^digit", 'S': "^space", 'W': "^word"}
 
 // translate says in the library's syntax what a regex means to PCRE. What it cannot
 // say is an error, and so is what the library would take for something else.
 func (d dialect) translate(pattern string) (string, error) {
-	if d.utf && !utf8.ValidString(pattern) {
-		return "", errors.New("is not UTF-8")
-	}
 	t := &translation{dialect: d, in: pattern}
+	t.lines = !d.altCircumflex && (d.multiline || inlineMultiline.MatchString(pattern))
 	for t.pos < len(t.in) {
 		if err := t.item(); err != nil {
 			return "", err
@@ -49,6 +63,9 @@ func (t *translation) item() error {
 		return t.class()
 	case c == '(':
 		return t.group()
+	case c == '^' && t.lines:
+		t.out.WriteString(`(?:^(?!(?<=\n)\z))`)
+		t.pos++
 	case c == '$' && t.dollarEnd && !t.multiline:
 		t.out.WriteString(`\z`)
 		t.pos++
@@ -94,8 +111,12 @@ const (
 	notVerticalBytes   = `\u0000-\u0009\u000E-\uE084\uE086-\uFFFF`
 )
 
-// set gives the inside of a class for an escape that stands for a set, "" for others.
+// set gives the inside of a class for an escape that stands for a set and means another
+// one to the library, "" for others.
 func (t *translation) set(c byte) string {
+	if name, ok := asciiSets[c]; ok && t.utf && !t.ucp {
+		return t.posixSet(name)
+	}
 	sets := map[byte][2]string{
 		'h': {horizontalBytes, horizontal}, 'H': {notHorizontalBytes, notHorizontal},
 		'v': {verticalBytes, vertical}, 'V': {notVerticalBytes, notVertical}, 'N': {notNewline, notNewline},
@@ -123,11 +144,19 @@ func (t *translation) escape() error {
 		t.quoted(func(s string) { t.out.WriteString(regexp2.Escape(s)) })
 	case c == 'E':
 		t.pos += 2
+	case c == 'N' && strings.HasPrefix(t.in[t.pos+2:], "{U+"):
+		return errors.New(`\N{U+...} is not supported: write \x{...}`)
 	case t.set(c) != "":
 		t.out.WriteString("[" + t.set(c) + "]")
 		t.pos += 2
 	case c == 'K':
 		// Where a match is said to start is not asked for.
+		t.pos += 2
+	case c == 'R' && !t.utf:
+		t.out.WriteString(`(?>\r\n|[` + verticalBytes + `])`)
+		t.pos += 2
+	case (c == 'b' || c == 'B') && t.utf && !t.ucp:
+		t.out.WriteString(map[byte]string{'b': boundary, 'B': notBoundary}[c])
 		t.pos += 2
 	case c == 'X' && !t.utf:
 		return errors.New(`\X needs the option utf`)

@@ -421,7 +421,7 @@ func TestFaults(t *testing.T) {
 		{"chunked", "", false},
 		{"not found", "reply: status 404, not in 200-299", false},
 		{"empty reply", "reply: empty reply", false},
-		{"a byte a second", "wait for the reply: timeout after", false},
+		{"a byte a second", "read the headers: timeout after", false},
 		{"headers without end", "reply: headers longer than 65536 bytes", false},
 		{"chunks closed early", "reply: connection closed after 9 bytes, before the last chunk", false},
 		{"garbage", "reply: ", false},
@@ -437,7 +437,7 @@ func TestFaults(t *testing.T) {
 				// Something that a server says without being asked.
 				f = map[string]faulty.Fault{"right": faulty.Find(t, "answer before the request"), "never answers": faulty.Find(t, "never answers"), "closed at once": faulty.Find(t, "closed at once")}[test.name]
 			}
-			verifyResult(t, probeIn(t, parsed(t, params{"verify": false}), faulty.Start(t, f, of), 1500*time.Millisecond), test.reason)
+			verifyResult(t, probeIn(t, parsed(t, params{"verify": false}), faulty.Start(t, f, of), 3*time.Second), test.reason)
 		})
 	}
 }
