@@ -2,7 +2,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION)
-PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf
+PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl frr
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps test unit lab-test demo lab soak bench fuzz generate lint clean
@@ -43,7 +43,7 @@ bench: deps build ## CPU and memory of checks, poised and keepalived in one run
 
 fuzz: ## every fuzz target for 20 s each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s -fuzzminimizetime 10x $$p || exit 1; done; done
 
 generate: ## Go code from the protos
 	proto/generate.sh

@@ -192,8 +192,9 @@ func (c *checkService) parse(w *checkv1.Check) (*check, *checkv1.Rejected) {
 		}
 		*f.to = d
 	}
+	out.target.Timeout = out.timeout
 	if k := w.GetKnown(); k == stateUp || k == stateDown {
-		out.fold.verdict = k
+		out.fold.verdict, out.fold.inferred = k, w.GetKnownInferred()
 		out.fold.weight = Weight{Value: w.GetKnownWeight()}
 		for mode, wire := range weightModes {
 			if wire == w.GetKnownWeightMode() {
@@ -274,7 +275,7 @@ func (c *checkService) Probe(ctx context.Context, r *checkv1.ProbeRequest) (*che
 		return nil, status.Errorf(codes.InvalidArgument, "a timeout of %s is not more than 0 and at most %s", timeout, longest)
 	}
 	log := &transcript{start: time.Now()}
-	target.Trace = log.add
+	target.Trace, target.Timeout = log.add, timeout
 	probing, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	results := make(chan Result, 1)

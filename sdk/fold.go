@@ -30,6 +30,8 @@ type fold struct {
 	admin    Admin
 	failures uint32
 	unknowns uint32
+	// inferred: no probe of the check has said the verdict.
+	inferred bool
 	// partly: there is no verdict yet, but a partial success.
 	partly bool
 }
@@ -44,7 +46,7 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 			f.partly = f.verdict == stateNone
 			return stateNone, false
 		}
-		f.verdict = stateUp
+		f.verdict, f.inferred = stateUp, false
 		if f.told == stateUp && f.weight == r.Weight && f.admin == r.Admin {
 			return stateNone, false
 		}
@@ -55,7 +57,7 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 			return stateNone, true
 		}
 		f.failures, f.partly = 0, false
-		f.verdict = stateDown
+		f.verdict, f.inferred = stateDown, false
 		if f.told == stateDown && f.weight == r.Weight && f.admin == r.Admin {
 			return stateNone, false
 		}
@@ -76,7 +78,7 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 
 // known is the verdict for a prober to go by.
 func (f *fold) known() Known {
-	k := Known{Weight: f.weight, Admin: f.admin}
+	k := Known{Weight: f.weight, Admin: f.admin, Inferred: f.inferred}
 	switch f.verdict {
 	case stateUp:
 		k.Outcome = Up

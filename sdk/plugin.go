@@ -127,6 +127,9 @@ type Target struct {
 	Interface string
 	// FWMark of the probe's packets; 0: none.
 	FWMark uint32
+	// Timeout is the time the probe has in all, which the context's deadline may be short of
+	// by the moment that it waited for its turn.
+	Timeout time.Duration
 	// Known is what the check says now; the zero value before its first verdict.
 	Known Known
 	// Trace takes a line of a transcript; never nil.
@@ -139,6 +142,9 @@ type Known struct {
 	Outcome Outcome
 	Weight  Weight
 	Admin   Admin
+	// Inferred: no probe of this check has said it; it was in the table when the daemon
+	// started, or another check has said it of the same real server.
+	Inferred bool
 }
 
 // Outcome is what one probe found.

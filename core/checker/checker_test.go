@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poise-lb/poise/core/model"
@@ -113,7 +114,7 @@ func TestSendsTheTypesOfTheProcessOnly(t *testing.T) {
 	marked := check("tcp", 81)
 	marked.Target.FWMark = 3
 	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10), set: model.CheckSet{Generation: 1, Checks: []model.DesiredCheck{
-		{ID: "a", Check: check("tcp", 80), Known: model.Verdict{State: model.Down, Weight: model.Weight{Mode: model.SetWeight, Value: 8}, Admin: model.Drain}}, {ID: "b", Check: check("http", 80)}, {ID: "c", Check: marked},
+		{ID: "a", Check: check("tcp", 80), Known: model.Verdict{State: model.Down, Weight: model.Weight{Mode: model.SetWeight, Value: 8}, Admin: model.Drain}, Inferred: true}, {ID: "b", Check: check("http", 80)}, {ID: "c", Check: marked},
 	}}}
 	c, f, _, _ := start(t, w)
 	set := receive(t, f.sets)
@@ -121,7 +122,7 @@ func TestSendsTheTypesOfTheProcessOnly(t *testing.T) {
 		t.Fatalf("sent %v, want the tcp check of this process alone", set.GetChecks())
 	}
 	got := set.GetChecks()[0]
-	if got.GetKnown() != checkv1.VerdictState_VERDICT_STATE_DOWN || got.GetKnownWeight() != 8 ||
+	if got.GetKnown() != checkv1.VerdictState_VERDICT_STATE_DOWN || got.GetKnownWeight() != 8 || !got.GetKnownInferred() ||
 		got.GetKnownWeightMode() != checkv1.WeightMode_WEIGHT_MODE_SET || got.GetKnownAdmin() != checkv1.Admin_ADMIN_DRAIN || got.GetSchedule().GetRetries() != 3 ||
 		got.GetSchedule().GetInterval().AsDuration() != 6*time.Second || got.GetTarget().GetAddress() != "192.0.2.1" || got.GetTarget().GetPort() != 80 {
 		t.Errorf("sent %v, want the check as it is configured and known to be down", got)
@@ -150,12 +151,13 @@ func TestTakesVerdictsAndBeats(t *testing.T) {
 		t.Errorf("took %v, want %v", got, want)
 	}
 	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Applied{Applied: &checkv1.Applied{Rejected: []*checkv1.Rejected{{CheckId: "c", Path: "/url", Message: "is missing"}}}}}
-	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Beat{Beat: &checkv1.Beat{Beat: &pluginv1.Beat{Progress: 5}, Probes: 9, Failures: 2, Overdue: 1}}}
+	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Beat{Beat: &checkv1.Beat{Beat: &pluginv1.Beat{Progress: 5}, Probes: 9, Failures: 2, Overdue: 1,
+		LatenessHistogram: &checkv1.Lateness{Starts: 8, Sum: durationpb.New(time.Second), Buckets: []*checkv1.LatenessBucket{{AtMost: durationpb.New(time.Millisecond), Starts: 7}}}}}}
 	if p := receive(t, s.beats); p != 5 {
 		t.Errorf("beat %d, want 5", p)
 	}
 	got := c.Stats()
-	if got.Probes != 9 || got.Failures != 2 || got.Overdue != 1 || got.Rejected["c"] != "/url: is missing" {
+	if got.Probes != 9 || got.Failures != 2 || got.Overdue != 1 || got.Lateness.Starts != 8 || got.Lateness.Sum != time.Second || got.Lateness.Buckets[time.Millisecond] != 7 || got.Rejected["c"] != "/url: is missing" {
 		t.Errorf("stats %+v", got)
 	}
 	close(f.say)

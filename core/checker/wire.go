@@ -30,6 +30,7 @@ func encodeCheck(d model.DesiredCheck) *checkv1.Check {
 		},
 		Known: encodeState(d.Known.State), KnownWeight: d.Known.Weight.Value,
 		KnownWeightMode: weightModes[d.Known.Weight.Mode], KnownAdmin: admins[d.Known.Admin],
+		KnownInferred: d.Inferred,
 	}
 	if d.Check.Parameters != "" {
 		out.ParametersJson = []byte(d.Check.Parameters)

@@ -77,20 +77,19 @@ func byAddress(s *model.ServiceStatus) map[netip.AddrPort]*model.RealServerStatu
 // known is what is known of a check: what it said, or else what was carried over for
 // all its real servers alike. Where they differ nothing is known, so that its first
 // probe decides.
-func (c *core) known(id model.CheckID) model.Verdict {
+func (c *core) known(id model.CheckID) (v model.Verdict, inferred bool) {
 	if held := c.verdicts[id].Held; held.State != model.Unknown {
-		return held
+		return held, false
 	}
-	var out model.Verdict
 	for i, u := range c.users[id] {
 		s := &c.servers[u.server]
 		carried := s.memory.Carried[s.plan.RealServers[u.real].Config.Addr]
-		if i > 0 && carried.State != out.State {
-			return model.Verdict{}
+		if i > 0 && carried.State != v.State {
+			return model.Verdict{}, false
 		}
-		out.State = carried.State
+		v.State = carried.State
 	}
-	return out
+	return v, v.State != model.Unknown
 }
 
 // adoption is what was found in the table at start.

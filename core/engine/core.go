@@ -152,7 +152,7 @@ func (c *core) publishChecks() bool {
 func (c *core) checkSet() model.CheckSet {
 	set := model.CheckSet{Generation: c.checks.Generation, Checks: slices.Clone(c.checks.Checks)}
 	for i := range set.Checks {
-		set.Checks[i].Known = c.known(set.Checks[i].ID)
+		set.Checks[i].Known, set.Checks[i].Inferred = c.known(set.Checks[i].ID)
 	}
 	return set
 }

@@ -119,6 +119,9 @@ func TestEnginePublishes(t *testing.T) {
 		if want := map[bool]model.State{true: model.Down, false: model.Unknown}[c.ID == check.ID()]; c.Known.State != want {
 			t.Errorf("%s is known as %v, want %v", c.Check, c.Known, want)
 		}
+		if c.Inferred {
+			t.Errorf("%s: what it said itself counts as inferred", c.Check)
+		}
 	}
 	r.engine.SetConfig(parseConfig(t, small))
 	s := r.engine.Snapshot()
@@ -181,7 +184,7 @@ func TestAdoptKnowsWhatIsNew(t *testing.T) {
 		if c.Check == v.RealServers[0].Checks[0] {
 			want = model.Down
 		}
-		if c.Known.State != want {
+		if c.Known.State != want || c.Inferred != (want == model.Down) {
 			t.Errorf("%s is known as %v, want %v", c.Check, c.Known, want)
 		}
 	}

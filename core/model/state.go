@@ -171,6 +171,8 @@ type DesiredCheck struct {
 	Check Check
 	// Known is the verdict held from before, its state Unknown if there is none.
 	Known Verdict
+	// Inferred: it is not one of this check, but was carried over for its real servers.
+	Inferred bool
 }
 
 // GroupSet is the whole set of failover groups that should run.

@@ -134,11 +134,14 @@ func Scope(addr netip.Addr, through string) (uint32, error) {
 	return uint32(i.Index), nil
 }
 
-// remaining is the time a probe had, for messages.
-func remaining(ctx context.Context, start time.Time) time.Duration {
+// allowed is the time a probe had, for messages: the same each time, if it is known.
+func allowed(ctx context.Context, t sdk.Target, start time.Time) time.Duration {
+	if t.Timeout > 0 {
+		return t.Timeout
+	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return 0
 	}
-	return deadline.Sub(start).Round(time.Millisecond)
+	return max(0, deadline.Sub(start)).Round(time.Millisecond)
 }

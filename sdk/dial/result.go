@@ -50,7 +50,7 @@ func Failed(ctx context.Context, t sdk.Target, start time.Time, step string, err
 	case errors.Is(ctx.Err(), context.Canceled):
 		r = sdk.Result{Outcome: sdk.Unknown, Reason: step + ": the probe was ended"}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		r.Reason = fmt.Sprintf("%s: timeout after %s", step, remaining(ctx, start))
+		r.Reason = fmt.Sprintf("%s: timeout after %s", step, allowed(ctx, t, start))
 	case IsLocal(err):
 		r.Outcome = sdk.Unknown
 	}

@@ -163,7 +163,8 @@ func TestKnown(t *testing.T) {
 		{"weight and wish", sdk.Known{Outcome: sdk.Up, Weight: scale(30), Admin: sdk.Drain}, "up\n", sdk.Result{Outcome: sdk.Up, Weight: scale(30), Admin: sdk.Drain}},
 		{"down with a weight", sdk.Known{Outcome: sdk.Down, Weight: scale(30)}, "40%\n", sdk.Result{Outcome: sdk.Down, Reason: "the agent said down before, and has not said up since", Weight: scale(40)}},
 		{"down and up again", sdk.Known{Outcome: sdk.Down, Weight: scale(30)}, "up\n", sdk.Result{Outcome: sdk.Up, Weight: scale(30)}},
-		{"down, which the table may have said", sdk.Known{Outcome: sdk.Down}, "40%\n", sdk.Result{Outcome: sdk.Up, Weight: scale(40)}},
+		{"down alone", sdk.Known{Outcome: sdk.Down}, "40%\n", sdk.Result{Outcome: sdk.Down, Reason: "the agent said down before, and has not said up since", Weight: scale(40)}},
+		{"down, which the table has said", sdk.Known{Outcome: sdk.Down, Inferred: true}, "40%\n", sdk.Result{Outcome: sdk.Up, Weight: scale(40)}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

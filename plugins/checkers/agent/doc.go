@@ -6,8 +6,8 @@
 // nothing that is known, changes nothing; such a probe has not been made, and the
 // check's policy for that decides.
 //
-// Sharp edge: the daemon's knowledge after a start may be of the table and not of this
-// agent: a real server that was not in it is known as down. A down is only believed
-// together with a weight or a wish, which only an agent can have said; else a server
-// whose agent speaks of nothing but its weight would never come up.
+// Sharp edge: what the daemon knows after its start may be inferred from the table, where
+// a real server that was not in it is known as down. The agent has not said that, so it is
+// not believed; else a server whose agent speaks of nothing but its weight would never
+// come up.
 package agent

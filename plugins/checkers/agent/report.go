@@ -103,15 +103,15 @@ type state struct {
 	weight sdk.Weight
 }
 
-// begin is the state before an agent's first word. See the package's comment for a down
-// that is not believed.
+// begin is the state before an agent's first word: what it said to an earlier process. See
+// the package's comment for what is not believed.
 func begin(k sdk.Known) state {
+	if k.Inferred {
+		return state{}
+	}
 	s := state{health: k.Outcome, admin: k.Admin, weight: k.Weight}
 	if k.Outcome == sdk.Down {
 		s.reason = "the agent said down before, and has not said up since"
-		if k.Weight == (sdk.Weight{}) && k.Admin == sdk.Ready {
-			s = state{}
-		}
 	}
 	return s
 }

@@ -354,7 +354,11 @@ type Check struct {
 	// Optional. How known_weight is meant.
 	KnownWeightMode WeightMode `protobuf:"varint,8,opt,name=known_weight_mode,json=knownWeightMode,proto3,enum=poise.check.v1.WeightMode" json:"known_weight_mode,omitempty"`
 	// Optional. What the known verdict asks for.
-	KnownAdmin    Admin `protobuf:"varint,9,opt,name=known_admin,json=knownAdmin,proto3,enum=poise.check.v1.Admin" json:"known_admin,omitempty"`
+	KnownAdmin Admin `protobuf:"varint,9,opt,name=known_admin,json=knownAdmin,proto3,enum=poise.check.v1.Admin" json:"known_admin,omitempty"`
+	// The known verdict is not one of this check: it was inferred from the table that was
+	// found at start, or from another check of the real server. It has no weight and no
+	// wish.
+	KnownInferred bool `protobuf:"varint,10,opt,name=known_inferred,json=knownInferred,proto3" json:"known_inferred,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -450,6 +454,13 @@ func (x *Check) GetKnownAdmin() Admin {
 		return x.KnownAdmin
 	}
 	return Admin_ADMIN_UNSPECIFIED
+}
+
+func (x *Check) GetKnownInferred() bool {
+	if x != nil {
+		return x.KnownInferred
+	}
+	return false
 }
 
 // Target is what is probed, and from where.
@@ -1395,7 +1406,7 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12-\n" +
-	"\x06checks\x18\x02 \x03(\v2\x15.poise.check.v1.CheckR\x06checks\"\x91\x03\n" +
+	"\x06checks\x18\x02 \x03(\v2\x15.poise.check.v1.CheckR\x06checks\"\xb8\x03\n" +
 	"\x05Check\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12.\n" +
@@ -1406,7 +1417,9 @@ const file_poise_check_v1_check_proto_rawDesc = "" +
 	"\fknown_weight\x18\a \x01(\x12R\vknownWeight\x12F\n" +
 	"\x11known_weight_mode\x18\b \x01(\x0e2\x1a.poise.check.v1.WeightModeR\x0fknownWeightMode\x126\n" +
 	"\vknown_admin\x18\t \x01(\x0e2\x15.poise.check.v1.AdminR\n" +
-	"knownAdmin\"\xb4\x01\n" +
+	"knownAdmin\x12%\n" +
+	"\x0eknown_inferred\x18\n" +
+	" \x01(\bR\rknownInferred\"\xb4\x01\n" +
 	"\x06Target\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12%\n" +
