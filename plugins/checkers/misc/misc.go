@@ -86,6 +86,7 @@ func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 }
 
 func (p *prober) probe(ctx context.Context, target sdk.Target) sdk.Result {
+	start := time.Now()
 	if r, ok := p.settle(ctx); !ok {
 		return r
 	}
@@ -110,7 +111,7 @@ func (p *prober) probe(ctx context.Context, target sdk.Target) sdk.Result {
 		target.Trace("output: %q", output)
 	}
 	if !ended {
-		return unfinished(ctx, run, output)
+		return unfinished(ctx, run, start, output)
 	}
 	if err := run.failure; err != nil {
 		return notStarted(path, who, err)
@@ -139,12 +140,13 @@ func (p *prober) settle(ctx context.Context) (sdk.Result, bool) {
 var aborted = sdk.Result{Outcome: sdk.Unknown, Reason: "the probe was ended"}
 
 // unfinished is the result of a run that has to be ended.
-func unfinished(ctx context.Context, run *process, output []byte) sdk.Result {
+func unfinished(ctx context.Context, run *process, start time.Time, output []byte) sdk.Result {
 	waited := run.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return aborted
 	}
-	switch limit := run.took().Round(10 * time.Millisecond); waited {
+	deadline, _ := ctx.Deadline()
+	switch limit := deadline.Sub(start).Round(10 * time.Millisecond); waited {
 	case forSlot:
 		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("not run within %s: %d other commands were running", limit, maxRunning)}
 	case forStart:

@@ -371,15 +371,8 @@ func (p *process) id() int {
 	return p.pid
 }
 
-// took is how long the run took, or has taken so far.
-func (p *process) took() time.Duration {
-	select {
-	case <-p.over:
-		return p.ended.Sub(p.begun)
-	default:
-		return time.Since(p.begun)
-	}
-}
+// took is how long a run that is over has taken.
+func (p *process) took() time.Duration { return p.ended.Sub(p.begun) }
 
 // cpu is what the run and what it waited for took.
 func (p *process) cpu() time.Duration {
