@@ -143,7 +143,7 @@ func (p *prober) Probe(_ context.Context, target sdk.Target) sdk.Result {
 
 // Watch reads the file whenever it may have changed.
 func (p *prober) Watch(ctx context.Context, target sdk.Target, report func(sdk.Result)) {
-	if target.Known.Outcome == sdk.Unknown {
+	if target.Known.Outcome == sdk.Unknown || target.Known.Inferred {
 		p.initialize()
 	}
 	w := p.checker.watches.add(p.Path)

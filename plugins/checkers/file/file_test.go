@@ -214,6 +214,7 @@ func TestInit(t *testing.T) {
 		{"made by overwrite", "", `"init":-4,"overwrite":true`, sdk.Unknown, "-4\n", -4},
 		{"known before", "9\n", `"init":4,"overwrite":true`, sdk.Up, "9\n", 9},
 		{"known before, and gone", "", `"init":4`, sdk.Down, "", 0},
+		{"inferred", "9\n", `"init":4,"overwrite":true`, sdk.Up, "4\n", 4},
 		{"zero", "", `"init":0`, sdk.Unknown, "0\n", 0},
 	}
 	for _, test := range tests {
@@ -222,7 +223,7 @@ func TestInit(t *testing.T) {
 			if test.before != "" {
 				write(t, path, test.before)
 			}
-			w := watchFile(t, New(), sdk.Known{Outcome: test.known}, fmt.Sprintf(`{"path":%q,%s}`, path, test.parameters))
+			w := watchFile(t, New(), sdk.Known{Outcome: test.known, Inferred: test.name == "inferred"}, fmt.Sprintf(`{"path":%q,%s}`, path, test.parameters))
 			w.becomes(test.weight)
 			text, _ := os.ReadFile(path)
 			if string(text) != test.want {

@@ -86,7 +86,10 @@ func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 }
 
 func (p *prober) probe(ctx context.Context, target sdk.Target) sdk.Result {
-	start := time.Now()
+	limit := target.Timeout
+	if deadline, ok := ctx.Deadline(); ok && limit == 0 {
+		limit = time.Until(deadline).Round(time.Millisecond)
+	}
 	if r, ok := p.settle(ctx); !ok {
 		return r
 	}
@@ -111,7 +114,7 @@ func (p *prober) probe(ctx context.Context, target sdk.Target) sdk.Result {
 		target.Trace("output: %q", output)
 	}
 	if !ended {
-		return unfinished(ctx, run, start, output)
+		return unfinished(ctx, run, limit, output)
 	}
 	if err := run.failure; err != nil {
 		return notStarted(path, who, err)
@@ -140,13 +143,12 @@ func (p *prober) settle(ctx context.Context) (sdk.Result, bool) {
 var aborted = sdk.Result{Outcome: sdk.Unknown, Reason: "the probe was ended"}
 
 // unfinished is the result of a run that has to be ended.
-func unfinished(ctx context.Context, run *process, start time.Time, output []byte) sdk.Result {
+func unfinished(ctx context.Context, run *process, limit time.Duration, output []byte) sdk.Result {
 	waited := run.terminate()
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return aborted
 	}
-	deadline, _ := ctx.Deadline()
-	switch limit := deadline.Sub(start).Round(10 * time.Millisecond); waited {
+	switch waited {
 	case forSlot:
 		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("not run within %s: %d other commands were running", limit, maxRunning)}
 	case forStart:

@@ -68,7 +68,7 @@ func newProber(t testing.TB, change func(*parameters), command ...string) *probe
 // once probes as the sdk does.
 func once(t testing.TB, p *prober, timeout time.Duration, target sdk.Target) sdk.Result {
 	t.Helper()
-	target.Trace = t.Logf
+	target.Trace, target.Timeout = t.Logf, timeout
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	return p.Probe(ctx, target)

@@ -77,7 +77,7 @@ while :; do sleep 0.1; done`))
 	pids := numbers(t, file, 2)
 	got := <-result
 	took := time.Since(start)
-	if got.Outcome != sdk.Down || !strings.HasPrefix(got.Reason, "timeout after 1.") || !strings.HasSuffix(got.Reason, ": waiting") {
+	if got.Outcome != sdk.Down || got.Reason != "timeout after 1.5s: waiting" {
 		t.Errorf("got %v, want down: timeout after 1.5s: waiting", got)
 	}
 	if took < 1490*time.Millisecond {

@@ -163,7 +163,7 @@ func TestPrivileges(t *testing.T) {
 			"exit code 3: 65534 CapPrm:0000000000000000 CapEff:0000000000000000 CapBnd:00000000000030e2 CapAmb:0000000000000000 NoNewPrivs:1"},
 		{"root", "root", show + "; exit 3",
 			"exit code 3: 0 CapPrm:00000000000030e2 CapEff:00000000000030e2 CapBnd:00000000000030e2 CapAmb:00000000000030e2 NoNewPrivs:1"},
-		{"killed", "nobody", "sleep 60", "timeout after 1."},
+		{"killed", "nobody", "sleep 60", "timeout after 1.5s"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
