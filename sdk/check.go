@@ -289,7 +289,7 @@ func (c *checkService) Probe(ctx context.Context, r *checkv1.ProbeRequest) (*che
 	select {
 	case result = <-results:
 	case <-time.After(timeout + deadlineSlack):
-		result = Result{Outcome: Down, Reason: fmt.Sprintf("timeout: the probe did not return within %s", timeout)}
+		result = hung(timeout)
 	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}

@@ -15,5 +15,5 @@
 //
 // Sharp edges: nothing may be written to os.Stdout (it carries the handshake; use
 // the logger), and a probe that ignores its context's deadline is abandoned, not
-// stopped.
+// stopped: it counts as one that could not be made.
 package sdk

@@ -220,8 +220,13 @@ func (s *schedule) finish(now time.Time, a *attempt, r Result) bool {
 		return false
 	}
 	s.end(a)
-	if !a.late {
+	switch {
+	case !a.late:
 		s.take(now, a.check, r)
+	case r.Outcome == Down:
+		// The target's fault is one however long it took to say so; that it is up was said
+		// too late.
+		s.fold(now, a.check, r)
 	}
 	return true
 }
@@ -253,7 +258,7 @@ func (s *schedule) expire(now time.Time) (lost []*attempt) {
 			switch {
 			case !b.expired:
 				a.late = true
-				s.take(now, a.check, Result{Outcome: Down, Reason: fmt.Sprintf("timeout: the probe did not return within %s", b.timeout)})
+				s.take(now, a.check, hung(b.timeout))
 				starters = starters || starter
 			case starter:
 				s.end(a)
@@ -274,6 +279,18 @@ func (s *schedule) take(now time.Time, c *check, r Result) {
 	if r.Outcome != Up {
 		s.counts.failures++
 	}
+	s.fold(now, c, r)
+}
+
+// hung is the result of a probe that is given up: probers keep the deadline themselves and
+// say what the target did not do by then; one that does not return is the checker's fault,
+// which takes no real server out.
+func hung(timeout time.Duration) Result {
+	return Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker hangs: its probe did not return within %s", timeout)}
+}
+
+// fold makes of a result what it means for the verdict.
+func (s *schedule) fold(now time.Time, c *check, r Result) {
 	if c.removed {
 		return
 	}

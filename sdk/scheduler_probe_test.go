@@ -135,8 +135,8 @@ func TestStartForgets(t *testing.T) {
 		s.set(&checkv1.SetChecks{Generation: 1, Checks: wireChecks(1, 2*time.Second, 3*time.Second, 0)}, parseWith(func(string) Prober { return prober }))
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if _, verdicts, _ := s.outbox(); len(verdicts) != 1 || verdicts[0].state != stateDown || verdicts[0].reason != "timeout: the probe did not return within 3s" {
-			t.Errorf("got %v, want down by the deadline", verdicts)
+		if _, verdicts, _ := s.outbox(); len(verdicts) != 1 || verdicts[0].state != stateUnknown || verdicts[0].reason != "the checker hangs: its probe did not return within 3s" {
+			t.Errorf("got %v, want unknown by the deadline", verdicts)
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()

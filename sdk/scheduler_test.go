@@ -126,9 +126,15 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-// TestDeadline: the context ends at the timeout, and a probe that ignores that is
-// taken for failed a moment later.
+// TestDeadline: the context ends at the timeout, and a probe that ignores that is given up
+// a moment later: it says nothing of the target, unless it says at last that it is down.
 func TestDeadline(t *testing.T) {
+	for _, late := range []Outcome{Up, Down} {
+		testDeadline(t, late)
+	}
+}
+
+func testDeadline(t *testing.T, late Outcome) {
 	inBubble(t, 10, func(t *testing.T, s *scheduler) {
 		start := time.Now()
 		var ended atomic.Int64
@@ -136,7 +142,7 @@ func TestDeadline(t *testing.T) {
 			<-ctx.Done()
 			ended.Store(int64(time.Since(start)))
 			time.Sleep(10 * time.Second)
-			return Result{Outcome: Up}
+			return Result{Outcome: late, Reason: "late"}
 		}))
 		time.Sleep(3*time.Second + deadlineSlack + time.Millisecond)
 		synctest.Wait()
@@ -144,12 +150,19 @@ func TestDeadline(t *testing.T) {
 			t.Errorf("the context ended after %s, want 3s", time.Duration(ended.Load()))
 		}
 		_, verdicts, _ := s.outbox()
-		if len(verdicts) != 1 || verdicts[0].state != stateDown || verdicts[0].reason != "timeout: the probe did not return within 3s" {
-			t.Errorf("got %v, want down with the timeout", verdicts)
+		if len(verdicts) != 1 || verdicts[0].state != stateUnknown || verdicts[0].reason != "the checker hangs: its probe did not return within 3s" {
+			t.Errorf("got %v, want unknown with the reason", verdicts)
 		}
 		time.Sleep(20 * time.Second)
-		if _, verdicts, _ = s.outbox(); len(verdicts) != 0 {
+		_, verdicts, _ = s.outbox()
+		if late == Up && len(verdicts) != 0 {
 			t.Errorf("what came late was heard: %v", verdicts)
+		}
+		if late == Down && (len(verdicts) != 1 || verdicts[0].state != stateDown || verdicts[0].reason != "late") {
+			t.Errorf("got %v, want down in the end", verdicts)
+		}
+		if c := s.core.counts; c.probes != 1 || c.failures != 1 {
+			t.Errorf("counted %d probes and %d failures, want one", c.probes, c.failures)
 		}
 	})
 }

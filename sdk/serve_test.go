@@ -261,7 +261,7 @@ func TestProbe(t *testing.T) {
 		{"down", `{"outcome":"down","reason":"refused"}`, checkv1.VerdictState_VERDICT_STATE_DOWN, "refused"},
 		{"no reason", `{"outcome":"down"}`, checkv1.VerdictState_VERDICT_STATE_DOWN, "the checker gave no reason"},
 		{"panic", `{"panic":true}`, checkv1.VerdictState_VERDICT_STATE_UNKNOWN, "the checker panicked: probe"},
-		{"stuck", `{"stuck":true}`, checkv1.VerdictState_VERDICT_STATE_DOWN, "timeout: the probe did not return within 100ms"},
+		{"stuck", `{"stuck":true}`, checkv1.VerdictState_VERDICT_STATE_UNKNOWN, "the checker hangs: its probe did not return within 100ms"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

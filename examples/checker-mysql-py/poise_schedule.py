@@ -220,7 +220,7 @@ class Scheduler:
                         continue
                     if kind == "expire":
                         if check.running == at:
-                            self.take(check, down(f"timeout: the probe did not return within {check.timeout}s"))
+                            self.take(check, unknown(f"the checker hangs: its probe did not return within {check.timeout}s"))
                     elif check.due == at:
                         self.start(check, now)
                 if now >= self.next_beat:

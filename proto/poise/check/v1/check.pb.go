@@ -561,8 +561,9 @@ type Schedule struct {
 	// Required. Time from the start of one probe to the start of the next, more than 0
 	// (keepalived: delay_loop).
 	Interval *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
-	// Required. Time a probe may take in all, more than 0; a probe that has not answered
-	// by then has failed (keepalived: connect_timeout).
+	// Required. Time a probe may take in all, more than 0: a target that has not answered by
+	// then has failed (keepalived: connect_timeout). A probe that does not end by then, by
+	// the checker's fault, could not be made: unknown.
 	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Probes that are made again after a failed one before the verdict becomes down
 	// (keepalived: retry). 0: the first failure decides.
