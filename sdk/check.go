@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,9 @@ const (
 	// verdictGap is the least time between two messages of verdicts: the first goes out
 	// at once, and a flood of them in few messages.
 	verdictGap = 5 * time.Millisecond
+	// settleTime is how long after a set of manyChecks the memory that it took is given back.
+	settleTime = 2 * time.Second
+	manyChecks = 1000
 	// longest bounds what a schedule may say, so that times cannot overflow.
 	longest = 365 * 24 * time.Hour
 	// transcriptLines bounds the transcript of a probe.
@@ -72,6 +76,11 @@ func (c *checkService) Run(stream checkv1.CheckService_RunServer) error {
 			select {
 			case set := <-sets:
 				c.scheduler.set(set, c.parse)
+				if len(set.GetChecks()) >= manyChecks {
+					// The message is large, and the next may be long in coming.
+					set = nil
+					time.AfterFunc(settleTime, debug.FreeOSMemory)
+				}
 			case <-ctx.Done():
 				return
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +18,9 @@ import (
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
+
+// gcPercent is how much a heap grows, in percent of what is in use, before it is swept.
+const gcPercent = 50
 
 // Serve serves a plugin for the daemon that started the process, and ends the process:
 // with 0 when the daemon ends it or is gone, with 1 when it cannot be served. It is
@@ -35,6 +39,8 @@ func Serve(p Plugin) {
 	life := newLifeline()
 	ignoreSignals(life, logger)
 	s := newServer(context.Background(), p, logger, life, probeLimit())
+	// There are several of these processes; what a smaller heap takes in time is little.
+	debug.SetGCPercent(gcPercent)
 	if s.checks != nil {
 		s.checks.scheduler.saveProcessors()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -95,7 +96,13 @@ func (d *Daemon) put(ctx context.Context, l *loaded) {
 			_ = d.stopProcess(running.Name, pluginv1.StopMode_STOP_MODE_WITHDRAW, checkersStop) // told
 		}
 	}
+	// To read a configuration takes more memory than to run it.
+	time.AfterFunc(settleTime, debug.FreeOSMemory)
 }
+
+// settleTime is how long after a configuration is put in force the memory that it took is
+// given back.
+const settleTime = 3 * time.Second
 
 // replaced tells whether the settings of a process have changed so that it has to be
 // another one.
