@@ -15,9 +15,9 @@ import (
 
 // testFlags are the flags of `poise plugin test`.
 type testFlags struct {
-	tls, full, touch, anyAnswer, noSource, watched, list bool
-	kind, target, parameters, settings                   string
-	args, only                                           []string
+	tls, full, touch, anyAnswer, advisory, noSource, watched, list bool
+	kind, target, parameters, settings                             string
+	args, only                                                     []string
 }
 
 func newPluginTest() *cobra.Command {
@@ -75,6 +75,7 @@ loopback, which is made to refuse, hang and talk nonsense.`,
 	flags.StringVar(&f.settings, "settings", "", "parameters of the plugin itself, as `JSON`")
 	flags.StringArrayVar(&f.args, "arg", nil, "argument `ARG` of the executable; may be given again")
 	flags.BoolVar(&f.anyAnswer, "any-answer", false, "whatever accepts a connection is up for this type")
+	flags.BoolVar(&f.advisory, "advisory", false, "a target of this type that fails is unknown, not down")
 	flags.BoolVar(&f.noSource, "no-source", false, "probes of this type have no source address")
 	flags.BoolVar(&f.watched, "watched", false, "results of this type come by themselves, not on a schedule")
 	flags.BoolVar(&f.touch, "touch", false, "change a forwarder's table: for one in memory, or a machine that may lose its own")
@@ -94,12 +95,12 @@ func (f *testFlags) options(path string) (conform.Options, error) {
 		}
 	}
 	if f.kind == "" {
-		if f.target != "" || f.parameters != "" || f.anyAnswer || f.noSource || f.watched {
-			return o, errors.New("--target, --parameters, --any-answer, --no-source and --watched are of a type: name it with --type")
+		if f.target != "" || f.parameters != "" || f.anyAnswer || f.advisory || f.noSource || f.watched {
+			return o, errors.New("--target, --parameters, --any-answer, --advisory, --no-source and --watched are of a type: name it with --type")
 		}
 		return o, nil
 	}
-	t := conform.Type{Parameters: f.parameters, AnyAnswer: f.anyAnswer, NoSource: f.noSource, Watched: f.watched}
+	t := conform.Type{Parameters: f.parameters, AnyAnswer: f.anyAnswer, Advisory: f.advisory, NoSource: f.noSource, Watched: f.watched}
 	if f.target != "" {
 		var err error
 		if t.Target, err = netip.ParseAddrPort(f.target); err != nil {

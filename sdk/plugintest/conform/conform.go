@@ -52,6 +52,8 @@ type Type struct {
 	// AnyAnswer: what answers at all is up, so that nonsense and silence after a connection
 	// are not down.
 	AnyAnswer bool
+	// Advisory: a target that fails says nothing of the real server: it is unknown, not down.
+	Advisory bool
 	// NoSource: its probes have no source address.
 	NoSource bool
 	// Watched: results come by themselves, not on a schedule.

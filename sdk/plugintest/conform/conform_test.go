@@ -140,7 +140,7 @@ func TestFlaws(t *testing.T) {
 	for _, f := range flaws {
 		tested[f.requirement] = true
 		o := options(t, f.flaw)
-		o.Only, o.patience = []string{f.requirement}, 5*time.Second
+		o.Only, o.patience = []string{f.requirement}, 8*time.Second
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

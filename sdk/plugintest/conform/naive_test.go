@@ -246,7 +246,7 @@ func (n *naive) once(ctx context.Context, t *checkv1.Target, prefix string, time
 	}
 	if flaw("leaks memory") {
 		n.mu.Lock()
-		n.ballast = append(n.ballast, []byte(strings.Repeat("x", 1<<20)))
+		n.ballast = append(n.ballast, []byte(strings.Repeat("x", 1<<18)))
 		n.mu.Unlock()
 	}
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(t.GetAddress(), fmt.Sprint(t.GetPort())))

@@ -81,7 +81,7 @@ func probe(r *run) error {
 	if err != nil {
 		return fmt.Errorf("probe of a port that nobody listens on: %w: a target that fails is an answer", err)
 	}
-	if got.GetState() != down {
+	if got.GetState() != r.dead() {
 		return fmt.Errorf("a port that nobody listens on is %s: %s", word(got.GetState()), got.GetReason())
 	}
 	return nil
@@ -131,8 +131,8 @@ func talkNonsense(r *run) error {
 		if err != nil {
 			return fmt.Errorf("probe of a target that talks nonsense: %w", err)
 		}
-		if got.GetState() == unknown || got.GetState() == up && !r.t.AnyAnswer {
-			return fmt.Errorf("a target that talks nonsense is %s, want down: %s", word(got.GetState()), got.GetReason())
+		if got.GetState() != r.dead() && (got.GetState() != up || !r.t.AnyAnswer) {
+			return fmt.Errorf("a target that talks nonsense is %s, want %s: %s", word(got.GetState()), word(r.dead()), got.GetReason())
 		}
 	}
 	return nil

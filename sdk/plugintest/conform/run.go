@@ -160,6 +160,14 @@ func (r *run) scheduled() error {
 	return nil
 }
 
+// dead is what a target is that fails.
+func (r *run) dead() checkv1.VerdictState {
+	if r.t.Advisory {
+		return unknown
+	}
+	return down
+}
+
 // target gives the wire's form.
 func target(a netip.AddrPort) *checkv1.Target {
 	if !a.IsValid() {

@@ -279,5 +279,5 @@ func again(r *run, closed bool) error {
 	if err := l.set(refuse); err != nil {
 		return err
 	}
-	return r.settle(second, "changing", down)
+	return r.settle(second, "changing", r.dead())
 }

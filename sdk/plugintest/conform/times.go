@@ -172,7 +172,7 @@ func beats(r *run) error {
 // again. Long ids fill the stream's window fast.
 func backPressure(r *run) error {
 	const checks, every = 20, 100 * time.Millisecond
-	flips, between := 6, 400*time.Millisecond
+	flips, between := 8, 400*time.Millisecond
 	if r.o.Full {
 		flips, between = 10, time.Second
 	}
@@ -207,6 +207,7 @@ func backPressure(r *run) error {
 	pace := float64(before.GetProbes()-first.GetProbes()) / float64(time.Since(begun))
 	told := len(s.told(""))
 	release := s.hold()
+	held := time.Now()
 	seen, _ := l.seen()
 	for n := range flips {
 		m := mode(refuse)
@@ -228,21 +229,19 @@ func backPressure(r *run) error {
 	flips++
 	connections, _ := l.seen()
 	release()
-	if err := s.ended(); err != nil {
-		return fmt.Errorf("the stream broke while nobody read it: %w", err)
-	}
-	for _, c := range set {
-		if err := r.settle(s, c.GetId(), down); err != nil {
-			return fmt.Errorf("after nobody had read for %s: %w", time.Duration(flips)*between, err)
-		}
-	}
+	// At once: what is probed from now on would hide what was not.
 	b, err := r.fresh(s)
 	if err != nil {
 		return err
 	}
-	want := uint64(pace * float64(time.Duration(flips)*between) / 3)
+	want := uint64(pace * float64(time.Since(held)) / 3)
 	if n := b.GetProbes() - before.GetProbes(); n < want {
 		return fmt.Errorf("%d probes were made while nobody read (%d connections), want more than %d: probing must not wait for the reader", n, connections-seen, want)
+	}
+	for _, c := range set {
+		if err := r.settle(s, c.GetId(), r.dead()); err != nil {
+			return fmt.Errorf("after nobody had read for %s: %w", time.Duration(flips)*between, err)
+		}
 	}
 	if n := len(s.told("")) - told; n > checks*flips/2 {
 		return fmt.Errorf("%d verdicts were kept for %d checks whose target changed %d times: only the newest of each is wanted", n, checks, flips)

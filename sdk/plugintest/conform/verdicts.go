@@ -22,6 +22,9 @@ var verdictRequirements = []requirement{
 
 // lone begins with one check that is probed once by its schedule; change completes it.
 func (r *run) lone(m mode, change func(*checkv1.Check)) (*stream, *relay, error) {
+	if m == refuse && r.t.Advisory {
+		return nil, nil, skip{"a target that fails says nothing for this type"}
+	}
 	l, err := r.relay(m)
 	if err != nil {
 		return nil, nil, err
@@ -126,7 +129,7 @@ func changesOnly(r *run) error {
 	for _, step := range []struct {
 		mode mode
 		want checkv1.VerdictState
-	}{{forward, up}, {refuse, down}, {forward, up}} {
+	}{{forward, up}, {refuse, r.dead()}, {forward, up}} {
 		if err := l.set(step.mode); err != nil {
 			return err
 		}
@@ -219,7 +222,7 @@ func hangingTarget(r *run) error {
 		return fmt.Errorf("beats do not go on while probes hang")
 	}
 	for _, c := range checks {
-		if err := r.settle(s, c.GetId(), down); err != nil {
+		if err := r.settle(s, c.GetId(), r.dead()); err != nil {
 			return err
 		}
 		if took := s.since(c.GetId()); took > timeout+2*scheduling {
