@@ -278,3 +278,52 @@ func descriptors(t *testing.T) int {
 	}
 	return len(list)
 }
+
+// BenchmarkReply judges a reply of the usual size.
+func BenchmarkReply(b *testing.B) {
+	in := []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 28 Nov 2026 20:00:00 GMT\r\nContent-Type: text/html\r\nContent-Length: 612\r\nConnection: close\r\n\r\n" + strings.Repeat("x", 612))
+	c := parsed(b, "").check
+	b.ReportAllocs()
+	for b.Loop() {
+		c.reply.begin(&c.urls[0], false, false, time.Time{})
+		if done, err := c.reply.feed(in); !done || err != nil {
+			b.Fatal(done, err)
+		}
+		c.reply.release()
+	}
+}
+
+// BenchmarkStart is one probe on the engine, of a server in the same process.
+func BenchmarkStart(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		answer, request := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), make([]byte, 4096)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := conn.Read(request); err == nil {
+				_, _ = conn.Write(answer)
+			}
+			conn.Close()
+		}
+	}()
+	target := sdk.Target{Addr: l.Addr().(*net.TCPAddr).AddrPort(), Trace: func(string, ...any) {}}
+	p := parsed(b, "")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	results := make(chan sdk.Result)
+	done := func(r sdk.Result) { results <- r }
+	b.ReportAllocs()
+	for b.Loop() {
+		go p.Start(ctx, target, done)
+		if r := <-results; r.Outcome != sdk.Up {
+			b.Fatal(r)
+		}
+	}
+}
