@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,24 +24,26 @@ type turn struct {
 	late      []time.Duration
 }
 
-func bench(t lab.TB, o options) {
+func bench(t lab.TB, o options, out io.Writer) {
 	l := lab.Alone(t, "bench")
 	host := l.Host("bench")
 	host.Sysctl("net/core/somaxconn=8192", "net/ipv4/tcp_max_syn_backlog=16384", "net/ipv4/ip_local_port_range=1024 65535")
 	daemons := []lab.Daemon{lab.Poised, lab.Keepalived}
-	shim := buildShim(t, l.Dir, o.shim)
-	if shim == "" {
-		daemons = daemons[:1]
-	}
 	if o.only != "" {
 		daemons = []lab.Daemon{lab.Daemon(o.only)}
+	}
+	shim := ""
+	if slices.Contains(daemons, lab.Keepalived) {
+		if shim = buildShim(t, l.Dir, o.shim); shim == "" {
+			daemons = daemons[:len(daemons)-1]
+		}
 	}
 	serve(t, l, host)
 	settings, err := o.cases()
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	table := newTable(os.Stdout)
+	table := newTable(out)
 	for _, s := range settings {
 		var turns []turn
 		for range o.turns {

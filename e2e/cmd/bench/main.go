@@ -44,7 +44,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	if !lab.Program("bench", func(t lab.TB) { bench(t, o) }) {
+	if !lab.Program("bench", func(t lab.TB) { bench(t, o, os.Stdout) }) {
 		os.Exit(1)
 	}
 }
