@@ -15,8 +15,8 @@ const (
 //   - one success is up;
 //   - a success that is partial ends a row of failures and keeps an up verdict up; what
 //     is not up yet it leaves as it is;
-//   - with no verdict yet, the first failure is down, without retries, unless a partial
-//     success came before;
+//   - with no verdict yet, the first failure is down, without retries, even after a
+//     partial success, as with keepalived 2.2;
 //   - else retries+1 failures in a row are down; one more failure keeps it down;
 //   - a probe that could not be made keeps the verdict and the count of failures;
 //     retries+1 of those in a row are unknown, and the next success or, if the
@@ -32,8 +32,6 @@ type fold struct {
 	unknowns uint32
 	// inferred: no probe of the check has said the verdict.
 	inferred bool
-	// partly: there is no verdict yet, but a partial success.
-	partly bool
 }
 
 // step takes one result. tell: the state that the daemon should be told now, stateNone
@@ -43,7 +41,6 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 	case Up:
 		f.failures, f.unknowns = 0, 0
 		if r.Partial && f.verdict != stateUp {
-			f.partly = f.verdict == stateNone
 			return stateNone, false
 		}
 		f.verdict, f.inferred = stateUp, false
@@ -52,11 +49,11 @@ func (f *fold) step(r Result, retries uint32) (tell checkv1.VerdictState, retry 
 		}
 	case Down:
 		f.unknowns = 0
-		if (f.verdict == stateUp || f.partly) && f.failures < retries {
+		if f.verdict == stateUp && f.failures < retries {
 			f.failures++
 			return stateNone, true
 		}
-		f.failures, f.partly = 0, false
+		f.failures = 0
 		f.verdict, f.inferred = stateDown, false
 		if f.told == stateDown && f.weight == r.Weight && f.admin == r.Admin {
 			return stateNone, false

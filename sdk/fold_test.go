@@ -41,7 +41,7 @@ func TestFold(t *testing.T) {
 		{"partial keeps up", stateUp, 0, "upp", "U.."},
 		{"partial leaves down", stateDown, 0, "dppu", "D..U"},
 		{"partial ends a row of failures", stateUp, 1, "udpdd", "Ur.rD"},
-		{"after a partial success the retries apply", stateNone, 1, "pdd", ".rD"},
+		{"after a partial success the first failure decides", stateNone, 1, "pdd", ".D."},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
