@@ -51,11 +51,18 @@ func Failed(ctx context.Context, t sdk.Target, start time.Time, step string, err
 		r = sdk.Result{Outcome: sdk.Unknown, Reason: step + ": the probe was ended"}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		r.Reason = fmt.Sprintf("%s: timeout after %s", step, allowed(ctx, t, start))
-	case IsLocal(err):
+	case IsLocal(err) && !prohibited(t, err):
 		r.Outcome = sdk.Unknown
 	}
 	t.Trace("%s", r.Reason)
 	return r
+}
+
+// prohibited says that somebody on the way to a target of IPv6, or the target, has refused
+// by ICMP: that is EACCES there, which with IPv4 is this machine's only.
+func prohibited(t sdk.Target, err error) bool {
+	var local localError
+	return errors.Is(err, unix.EACCES) && t.Addr.Addr().Is6() && !errors.As(err, &local)
 }
 
 // Cause is the innermost text of a network error, without the addresses that everybody
