@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/core/model"
@@ -74,6 +75,55 @@ func byAddress(s *model.ServiceStatus) map[netip.AddrPort]*model.RealServerStatu
 	return out
 }
 
+// handDown takes what checks said of weight and admin over a reload that puts others of
+// their type in their place: a real server that asked to be left alone still does.
+func (c *core) handDown(v *plan.VirtualServer, before *server) map[plan.CheckOf]model.Verdict {
+	old := make(map[netip.AddrPort]*plan.RealServer, len(before.plan.RealServers))
+	for i := range before.plan.RealServers {
+		old[before.plan.RealServers[i].Config.Addr] = &before.plan.RealServers[i]
+	}
+	var out map[plan.CheckOf]model.Verdict
+	for i := range v.RealServers {
+		r := &v.RealServers[i]
+		was := old[r.Config.Addr]
+		if was == nil {
+			continue
+		}
+		var gone []int
+		for j, id := range was.Checks {
+			if !slices.Contains(r.Checks, id) {
+				gone = append(gone, j)
+			}
+		}
+		for j, id := range r.Checks {
+			if c.verdicts[id].Held.State != model.Unknown {
+				continue
+			}
+			from := id
+			if !slices.Contains(was.Checks, id) {
+				n := slices.IndexFunc(gone, func(n int) bool { return was.Config.Checks[n].Type == r.Config.Checks[j].Type })
+				if n < 0 {
+					continue
+				}
+				from = was.Checks[gone[n]]
+				gone = slices.Delete(gone, n, n+1)
+			}
+			said := c.verdicts[from].Held
+			if said.State == model.Unknown {
+				said = before.memory.Said[plan.CheckOf{Addr: r.Config.Addr, ID: from}]
+			}
+			if said.Weight == (model.Weight{}) && said.Admin == model.Ready {
+				continue
+			}
+			if out == nil {
+				out = map[plan.CheckOf]model.Verdict{}
+			}
+			out[plan.CheckOf{Addr: r.Config.Addr, ID: id}] = model.Verdict{Weight: said.Weight, Admin: said.Admin}
+		}
+	}
+	return out
+}
+
 // known is what is known of a check: what it said, or else what was carried over for
 // all its real servers alike. Where they differ nothing is known, so that its first
 // probe decides.
@@ -81,13 +131,18 @@ func (c *core) known(id model.CheckID) (v model.Verdict, inferred bool) {
 	if held := c.verdicts[id].Held; held.State != model.Unknown {
 		return held, false
 	}
+	alike := true
 	for i, u := range c.users[id] {
 		s := &c.servers[u.server]
-		carried := s.memory.Carried[s.plan.RealServers[u.real].Config.Addr]
+		carried := s.memory.CarriedFor(s.plan.RealServers[u.real].Config.Addr, id)
 		if i > 0 && carried.State != v.State {
 			return model.Verdict{}, false
 		}
-		v.State = carried.State
+		alike = alike && (i == 0 || carried.Weight == v.Weight && carried.Admin == v.Admin)
+		v = model.Verdict{State: carried.State, Weight: carried.Weight, Admin: carried.Admin}
+	}
+	if !alike || v.State == model.Unknown {
+		v.Weight, v.Admin = model.Weight{}, model.Ready
 	}
 	return v, v.State != model.Unknown
 }

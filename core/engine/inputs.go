@@ -32,6 +32,7 @@ func (c *core) setConfig(config *model.Config, now time.Time) {
 			s.decision, s.decided = old[o].decision, old[o].decided
 			s.memory.QuorumUp = old[o].memory.QuorumUp
 			s.memory.Carried = c.carry(&s.plan, &old[o].decision.Status)
+			s.memory.Said = c.handDown(&s.plan, &old[o])
 		}
 		c.touch(i)
 	}

@@ -85,7 +85,11 @@ func (c *core) tellVerdicts(now time.Time) {
 		after := c.verdicts[id]
 		first := before.Said == (model.Verdict{})
 		switch {
-		case c.users[id] == nil, c.explained[id]:
+		case c.users[id] == nil:
+		case before.Held.Admin != after.Held.Admin:
+			// It may take a real server that is up out of the table.
+			ids = append(ids, id)
+		case c.explained[id]:
 		case first && after.Said.State == model.Up, !first && before.Said.State == after.Said.State:
 		default:
 			ids = append(ids, id)
@@ -98,6 +102,9 @@ func (c *core) tellVerdicts(now time.Time) {
 		message := withReason(after.Said.State.String(), after.Said.Reason)
 		if after.Said.State == model.Unknown {
 			message += "; its real servers keep their state"
+		}
+		if asks := after.Held.Admin; asks != c.flips[id].Held.Admin {
+			message += fmt.Sprintf("; asks for %s, was %s", asks, c.flips[id].Held.Admin)
 		}
 		c.tell(now, "verdict", check.String(), message)
 	}

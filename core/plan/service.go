@@ -49,6 +49,24 @@ type Memory struct {
 	QuorumUp bool
 	// Carried are states of real servers from before their checks had verdicts.
 	Carried map[netip.AddrPort]model.Verdict
+	// Said are weight and admin that were said by the checks in whose place those of now are;
+	// they count until these have verdicts.
+	Said map[CheckOf]model.Verdict
+}
+
+// CheckOf is a check as a part of one real server.
+type CheckOf struct {
+	Addr netip.AddrPort
+	ID   model.CheckID
+}
+
+// CarriedFor is what stands in for a check that has not been up or down yet; its state is
+// Unknown where nothing of that is known.
+func (m *Memory) CarriedFor(addr netip.AddrPort, id model.CheckID) model.Verdict {
+	out := m.Carried[addr]
+	said := m.Said[CheckOf{addr, id}]
+	out.Weight, out.Admin = said.Weight, said.Admin
+	return out
 }
 
 // Decision is what should be of one virtual server.
@@ -75,7 +93,7 @@ func (v *VirtualServer) Decide(in Input, prev Memory) (Decision, Memory) {
 		n := len(r.Checks)
 		s.Checks, checks = checks[:n:n], checks[n:]
 		base := Base(r.Config.Weight, s.Override)
-		verdict := fold(r, base, in.Verdicts, prev.Carried[r.Config.Addr], s.Checks)
+		verdict := fold(r, base, in.Verdicts, &prev, s.Checks)
 		s.State, s.Reason, s.Since, s.Admin = verdict.State, verdict.Reason, verdict.Since, max(s.Override.Admin, verdict.admin)
 		gone := Removed(s.Override, in.Now) || verdict.admin == model.Maintenance
 		switch {

@@ -24,6 +24,15 @@ func (k Known) Fold(v model.Verdict) Known {
 	return k
 }
 
+// orElse lets what was carried over stand in for a check that has not been up or down yet.
+func (k Known) orElse(carried model.Verdict) Known {
+	k.Held = carried
+	if k.Said == (model.Verdict{}) {
+		k.Said = carried
+	}
+	return k
+}
+
 // notProbed is the reason of a real server that has no verdict.
 const notProbed = "no probe has ended yet"
 
@@ -53,9 +62,9 @@ type folded struct {
 }
 
 // fold brings the verdicts of one real server together. base is the weight that the
-// checks change. It fills in checks, which has room for each. carried stands in for
-// checks that have not been up or down yet; with the state Unknown it does not.
-func fold(r *RealServer, base uint32, verdicts map[model.CheckID]Known, carried model.Verdict, checks []model.CheckStatus) folded {
+// checks change. It fills in checks, which has room for each. memory stands in for
+// checks that have not been up or down yet.
+func fold(r *RealServer, base uint32, verdicts map[model.CheckID]Known, memory *Memory, checks []model.CheckStatus) folded {
 	if len(r.Checks) == 0 {
 		return folded{Verdict: model.Verdict{State: model.Up, Reason: "it has no checks"}}
 	}
@@ -64,11 +73,8 @@ func fold(r *RealServer, base uint32, verdicts map[model.CheckID]Known, carried 
 	isDown, isPending := false, false
 	for i, id := range r.Checks {
 		known := verdicts[id]
-		if known.Held.State == model.Unknown && carried.State != model.Unknown {
-			known.Held = carried
-			if known.Said == (model.Verdict{}) {
-				known.Said = carried
-			}
+		if known.Held.State == model.Unknown {
+			known = known.orElse(memory.CarriedFor(r.Config.Addr, id))
 		}
 		checks[i] = model.CheckStatus{ID: id, Check: &r.Config.Checks[i], Verdict: known.Said}
 		counts := known.said(r.Config.Checks[i].OnUnknown)
