@@ -12,10 +12,11 @@ import (
 // EnvFull asks for the full conformance kit, which takes minutes.
 const EnvFull = "POISE_SOAK"
 
-// Executable checks every requirement on a plugin's executable. The full kit runs if the
-// environment has EnvFull, or o.Full says so.
+// Executable checks every requirement on a plugin's executable, twice before it has failed.
+// The full kit runs if the environment has EnvFull, or o.Full says so.
 func Executable(t *testing.T, o conform.Options) {
 	t.Helper()
+	o.Attempts = max(o.Attempts, 2)
 	o.Full = o.Full || os.Getenv(EnvFull) != ""
 	results, err := conform.Run(t.Context(), o)
 	if err != nil {

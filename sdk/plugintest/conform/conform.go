@@ -35,6 +35,9 @@ type Options struct {
 	// Parallel is how many requirements are checked at once; 0: 4. Most of the time is
 	// spent waiting.
 	Parallel int
+	// Attempts is how often a requirement is tried before it has failed; 0: once. More than
+	// one is for machines that are too busy to keep time.
+	Attempts int
 	// Report, unless nil, gets each result when it and those before it are known.
 	Report func(Result)
 
@@ -181,7 +184,11 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 	for range parallel {
 		go func() {
 			for j := range next {
-				j.done <- one(ctx, o, j.q, kinds, j.subject)
+				r := one(ctx, o, j.q, kinds, j.subject)
+				for n := 1; n < o.Attempts && r.Outcome == Failed && ctx.Err() == nil; n++ {
+					r = one(ctx, o, j.q, kinds, j.subject)
+				}
+				j.done <- r
 			}
 		}()
 	}

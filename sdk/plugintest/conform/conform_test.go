@@ -56,7 +56,7 @@ func options(t *testing.T, flaw string) Options {
 func TestNaive(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		o := options(t, "none")
-		o.PlainText = plain
+		o.PlainText, o.Attempts = plain, 2
 		o.Full = os.Getenv("POISE_SOAK") != ""
 		o.Report = func(r Result) { t.Logf("%s (%s)", r, r.Took) }
 		if plain {
@@ -144,13 +144,17 @@ func TestFlaws(t *testing.T) {
 		running.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			results, err := Run(context.Background(), o)
-			if err != nil {
-				t.Errorf("%s: %s", f.flaw, err)
-				return
+			var results []Result
+			caught := func() bool {
+				var err error
+				if results, err = Run(context.Background(), o); err != nil {
+					t.Errorf("%s: %s", f.flaw, err)
+				}
+				failed := Failures(results)
+				return len(failed) == 1 && failed[0].Requirement == f.requirement && strings.Contains(failed[0].Detail, f.detail)
 			}
-			failed := Failures(results)
-			if len(failed) != 1 || failed[0].Requirement != f.requirement || !strings.Contains(failed[0].Detail, f.detail) {
+			// A machine that is too busy to start a process shows other things first.
+			if !caught() && !caught() {
 				t.Errorf("a plugin that %s: got %v, want %s to fail with %q", f.flaw, results, f.requirement, f.detail)
 			}
 		})
