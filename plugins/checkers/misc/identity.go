@@ -3,6 +3,7 @@ package misc
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
@@ -11,6 +12,9 @@ import (
 
 // defaultUser runs commands, where there is such a user, as keepalived has it.
 const defaultUser = "keepalived_script"
+
+// lookup finds a user by name; a variable for tests.
+var lookup = user.Lookup
 
 // identity is who a command runs as.
 type identity struct {
@@ -46,8 +50,14 @@ func identify(userName, groupName string) (identity, error) {
 
 func findUser(name string) (*user.User, error) {
 	if name == "" {
-		if u, err := user.Lookup(defaultUser); err == nil {
+		u, err := lookup(defaultUser)
+		var missing user.UnknownUserError
+		switch {
+		case err == nil:
 			return u, nil
+		case !errors.As(err, &missing) && !errors.Is(err, fs.ErrNotExist):
+			// There may be one: nothing is run as root because nobody could look.
+			return nil, fmt.Errorf("find user %s: %w", defaultUser, err)
 		}
 		// The process's own user: root, unless the daemon was started by somebody else. It
 		// needs no entry.
@@ -57,7 +67,7 @@ func findUser(name string) (*user.User, error) {
 		}
 		return &user.User{Uid: uid, Gid: strconv.Itoa(os.Getegid()), Username: uid}, nil
 	}
-	u, err := user.Lookup(name)
+	u, err := lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
 			return nil, noSuch("user", name, err)

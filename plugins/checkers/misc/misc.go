@@ -94,7 +94,10 @@ func (p *prober) probe(ctx context.Context, target sdk.Target) sdk.Result {
 		return r
 	}
 	who, err := identify(p.User, p.Group)
-	if err != nil {
+	switch {
+	case exhausted(err):
+		return sdk.Result{Outcome: sdk.Unknown, Reason: err.Error()}
+	case err != nil:
 		return down("%s", err)
 	}
 	path, err := find(p.Command[0])
@@ -160,12 +163,20 @@ func unfinished(ctx context.Context, run *process, limit time.Duration, output [
 	}
 }
 
-// notStarted is the result of a command that could not be run.
-func notStarted(path string, who identity, err error) sdk.Result {
+// exhausted says that this machine has run out of something.
+func exhausted(err error) bool {
 	for _, here := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN} {
 		if errors.Is(err, here) {
-			return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("start a process: %s", err)}
+			return true
 		}
+	}
+	return false
+}
+
+// notStarted is the result of a command that could not be run.
+func notStarted(path string, who identity, err error) sdk.Result {
+	if exhausted(err) {
+		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("start a process: %s", err)}
 	}
 	return down("cannot run %s as %s: %s", path, who, explain(path, who, err))
 }

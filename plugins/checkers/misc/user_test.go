@@ -3,6 +3,7 @@ package misc
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/poise-lb/poise/sdk"
 	"github.com/poise-lb/poise/sdk/plugintest"
@@ -62,6 +65,28 @@ func TestDefaultUser(t *testing.T) {
 }
 
 // TestTrusted: what others than root can change is not run as root.
+// TestUserCannotBeLookedUp: where nobody can look whether there is a keepalived_script,
+// nothing is run in its place.
+func TestUserCannotBeLookedUp(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want sdk.Outcome
+	}{
+		{&fs.PathError{Op: "open", Path: "/etc/passwd", Err: unix.EMFILE}, sdk.Unknown},
+		{&fs.PathError{Op: "open", Path: "/etc/passwd", Err: unix.EACCES}, sdk.Down},
+		{&fs.PathError{Op: "open", Path: "/etc/passwd", Err: unix.ENOENT}, sdk.Up},
+		{user.UnknownUserError(defaultUser), sdk.Up},
+	} {
+		lookup = func(string) (*user.User, error) { return nil, test.err }
+		p := newProber(t, func(p *parameters) { p.Secure = false }, shell(t, "exit 0"))
+		got := once(t, p, 20*time.Second, sdk.Target{})
+		lookup = user.Lookup
+		if got.Outcome != test.want {
+			t.Errorf("%v: got %v, want outcome %d", test.err, got, test.want)
+		}
+	}
+}
+
 func TestTrusted(t *testing.T) {
 	needRoot(t)
 	dir, err := os.MkdirTemp("/run", "poise-misc-test")
