@@ -28,7 +28,16 @@ type Group struct {
 	Name string
 	// Tests matches the names of its tests. The first group that matches has the test.
 	Tests *regexp.Regexp
+	// Programs are packages, relative to the repository, that are built for the group; its
+	// tests find them by Extra.
+	Programs []string
 }
+
+// extraEnv is the directory of a group's programs.
+const extraEnv = "POISE_E2E_EXTRA"
+
+// Extra is the path of one of the group's programs.
+func Extra(name string) string { return filepath.Join(os.Getenv(extraEnv), name) }
 
 // Runner is a testing.M.
 type Runner interface{ Run() int }
@@ -214,6 +223,13 @@ func (r *run) boot(ctx context.Context, j job, kept string, console io.Writer) (
 			env = append(env, name+"="+v)
 		}
 	}
+	if len(j.Programs) > 0 {
+		extra := filepath.Join(r.root, "build", "bin-"+j.Name)
+		if err := build(ctx, r.root, extra, j.Programs); err != nil {
+			return 0, err
+		}
+		env = append(env, extraEnv+"="+uml.HostRoot+extra)
+	}
 	m := &uml.Machine{Command: append([]string{r.self, "-test.run=" + pattern}, flags()...), Dir: dir, Env: env, Out: kept, Console: console}
 	return m.Run(ctx)
 }
@@ -287,6 +303,17 @@ func Build(ctx context.Context, root string, flags ...string) (string, error) {
 		return "", fmt.Errorf("build poise's programs: %w\n%s", err, out)
 	}
 	return dir, nil
+}
+
+// build builds packages of the repository into a directory.
+func build(ctx context.Context, root, dir string, packages []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", dir + "/"}, packages...)...)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, ", "), err, out)
+	}
+	return nil
 }
 
 // Lock keeps a second lab from running on this machine's processors at the same time:

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/poise-lb/poise/e2e/fault"
 )
@@ -36,11 +38,13 @@ var miscs = Set{Checker: "MISC_CHECK", Cases: []Case{
 	{Name: "cannot run: no interpreter", Kind: script, Check: "MISC_CHECK {\nmisc_path DIR/lost\n}\n", Want: "in", Poise: "out", Last: true, Why: cannotRun},
 }}
 
-// program does a step for each run of a case and says when. Its argument is the
-// case's directory, where a line of steps is for each run, the last one for all others.
+// program does a step for each run of a case and says when, in the kernel's uptime: a
+// clock that a shell can read without starting a program, which is dear in the machine.
+// Its argument is the case's directory, where a line of steps is for each run, the last
+// one for all others.
 const program = `#!/bin/sh
 cd "$1" || exit 99
-at=$(date +%s%N)
+read -r at rest </proc/uptime
 n=0
 [ -f n ] && read -r n <n
 n=$((n+1))
@@ -78,10 +82,27 @@ func (x *side) scriptRuns(port uint16) []fault.Probe {
 	var list []fault.Probe
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
-		// A line that is half written is the next look's.
-		if p, err := fault.ParseProbe(lines.Text()); err == nil {
-			list = append(list, p)
+		words := strings.Fields(lines.Text())
+		if len(words) != 4 {
+			continue // half written: the next look's
+		}
+		index, err := strconv.Atoi(words[1])
+		up, err2 := time.ParseDuration(words[2] + "s")
+		if errors.Join(err, err2) == nil {
+			list = append(list, fault.Probe{Port: port, Index: index, At: booted().Add(up), Step: words[3]})
 		}
 	}
 	return list
 }
+
+// booted is when the kernel's uptime began.
+var booted = sync.OnceValue(func() time.Time {
+	text, err := os.ReadFile("/proc/uptime")
+	now := time.Now()
+	word, _, _ := strings.Cut(string(text), " ")
+	up, err2 := time.ParseDuration(word + "s")
+	if errors.Join(err, err2) != nil {
+		panic("read /proc/uptime: " + string(text))
+	}
+	return now.Add(-up)
+})

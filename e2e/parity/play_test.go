@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,6 +39,8 @@ type side struct {
 	faults   *lab.Faults
 	// runs are the files in which scripts say that they have been run.
 	runs map[uint16]string
+	// programs are servers of somebody else's.
+	programs []*exec.Cmd
 }
 
 // stage is both daemons, each on a host with a cable to servers of its own: the same
@@ -62,6 +65,12 @@ type entry struct {
 // while the whole machine stood still are played again.
 func play(t *testing.T, sets ...Set) {
 	t.Helper()
+	playBy(t, together, sets...)
+}
+
+// playBy is play with so many cases at a time.
+func playBy(t *testing.T, at int, sets ...Set) {
+	t.Helper()
 	s := newStage(t)
 	var entries []entry
 	for i, set := range sets {
@@ -80,7 +89,7 @@ func play(t *testing.T, sets ...Set) {
 	for attempt := 1; ; attempt++ {
 		var wrong []entry
 		longest := time.Duration(0)
-		for part := range slices.Chunk(entries, max(1, together>>(2*(attempt-1)))) {
+		for part := range slices.Chunk(entries, max(1, at>>(2*(attempt-1)))) {
 			wrong = append(wrong, s.attempt(part, rows)...)
 			longest = max(longest, s.watch.Longest())
 		}
@@ -292,8 +301,11 @@ func (x *side) probes(e entry) []fault.Probe {
 }
 
 // outcome is what a case's real server was during the probes that count.
-func (s *stage) outcome(x *side, e entry) string {
-	probes := x.probes(e)
+func (s *stage) outcome(x *side, e entry) string { return s.outcomeOf(x, e, e, e.number()) }
+
+// outcomeOf is what it was during the first probes of another case; n below 0: all.
+func (s *stage) outcomeOf(x *side, e, probed entry, n int) string {
+	probes := x.probes(probed)
 	var out []string
 	last := ""
 	for _, change := range s.watch.Changes(x.index, e.service) {
@@ -305,7 +317,7 @@ func (s *stage) outcome(x *side, e entry) string {
 		}
 		now := e.state(change.Weights)
 		switch {
-		case e.number() >= 0 && begun > e.number() || now == last:
+		case n >= 0 && begun > n || now == last:
 			continue
 		case begun == 0:
 			// A service is there before its real servers.
