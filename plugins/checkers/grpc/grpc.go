@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -108,11 +109,14 @@ func (p *prober) Probe(ctx context.Context, target sdk.Target) sdk.Result {
 	if err := tcp.SetDeadline(time.Time{}); err != nil {
 		return dial.Failed(ctx, target, start, "clear the deadline", dial.Local(err))
 	}
-	authority := target.Addr.String()
+	// Where it has passed the library would still wait to say goodbye.
+	defer context.AfterFunc(ctx, func() { _ = tcp.Close() })()
+	address := netip.AddrPortFrom(target.Addr.Addr().WithZone(""), target.Addr.Port()).String()
+	authority := address
 	if p.secure.TLS && p.secure.ServerName != "" {
 		authority = p.secure.ServerName
 	}
-	client, err := grpc.NewClient("passthrough:///"+target.Addr.String(),
+	client, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithContextDialer(once(conn)), grpc.WithTransportCredentials(creds), grpc.WithAuthority(authority),
 		grpc.WithUserAgent("poise"), grpc.WithNoProxy(), grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(mostHeaders), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostAnswer)))

@@ -172,7 +172,9 @@ func TestTarget(t *testing.T) {
 		saw <- md
 		return healthv1.HealthCheckResponse_SERVING, nil
 	}})
-	target := sdk.Target{Addr: addr, Source: netip.AddrPortFrom(addr.Addr(), 0), Interface: "lo"}
+	// The zone of an address is for this machine, and nothing that a server is told.
+	zoned := netip.AddrPortFrom(addr.Addr().WithZone("lo"), addr.Port())
+	target := sdk.Target{Addr: zoned, Source: netip.AddrPortFrom(addr.Addr(), 0), Interface: "lo"}
 	if got := probe(t, ``, target, 20*time.Second); got.Outcome != sdk.Up {
 		t.Fatalf("got %v, want up", got)
 	}
@@ -235,6 +237,29 @@ func TestMisbehaving(t *testing.T) {
 				t.Errorf("got %v, want %v: %q", got, test.outcome, test.reason)
 			}
 		})
+	}
+}
+
+// TestFlood: a server that sends pings and reads none of the answers holds the probe up no
+// longer than its deadline.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	addr := raw(t, func(c *net.TCPConn) {
+		_ = c.SetReadBuffer(4096)
+		_, _ = c.Write([]byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+		pings := []byte(strings.Repeat("\x00\x00\x08\x06\x00\x00\x00\x00\x00"+"12345678", 1000))
+		for {
+			if _, err := c.Write(pings); err != nil {
+				return
+			}
+		}
+	})
+	const timeout = time.Second
+	start := time.Now()
+	got := probe(t, ``, sdk.Target{Addr: addr}, timeout)
+	// The library waits for 5 s to say goodbye.
+	if took := time.Since(start); got.Outcome != sdk.Down || took > timeout+3*time.Second {
+		t.Errorf("got %v after %s, want down after %s", got, took, timeout)
 	}
 }
 
