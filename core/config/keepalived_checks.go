@@ -119,19 +119,29 @@ func (m *miscCheck) path(c *checker, t *statement) {
 		return
 	}
 	if t.more() {
-		c.warnf(t.place, "what stands after %s is ignored, as in keepalived: put the command and its arguments in double quotes, and write the user that runs it as user NAME", w)
+		c.warnf(t.place, "what stands after %s is ignored, as in keepalived: put the command and its arguments in double quotes, and write the user that runs it as user NAME", program(w))
 		t.next = len(t.words)
 	}
 	command, ok := cutCommand(w)
 	switch {
 	case !ok:
-		c.errorf(t.place, "misc_path %s: a quote is not closed", w)
+		c.errorf(t.place, "misc_path %s: a quote is not closed", program(w))
 	case len(command) == 0:
 		c.errorf(t.place, "misc_path is empty: write the command into it")
 	default:
 		m.command = command
 		c.mark(t, "/command")
 	}
+}
+
+// program is a command without its arguments, which may hold a password and are told to
+// nobody.
+func program(command string) string {
+	words := strings.Fields(command)
+	if len(words) < 2 {
+		return command
+	}
+	return words[0] + " ..."
 }
 
 // user reads USER [GROUP].
