@@ -103,12 +103,12 @@ func addAccepted(command *cobra.Command, o *daemon.Options) {
 	none("dump-conf", "d", "see poise config convert")
 	none("dont-respawn", "R", "plugins are always started again")
 	none("release-vips", "X", "addresses that are not ours to hold are always removed at start")
-	none("no-bfd", "B", "there is no BFD")
+	none("no-bfd", "B", "BFD sessions are those of BFD checks and nothing else: remove these to have none")
 	for _, x := range []struct{ name, short, why string }{
 		{"log-facility", "S", "poised does not use syslog"},
 		{"vrrp_pid", "r", "the plugin has no pid file; see poise plugin list"},
 		{"checkers_pid", "c", "the plugin has no pid file; see poise plugin list"},
-		{"bfd_pid", "b", "there is no BFD"},
+		{"bfd_pid", "b", "the plugin has no pid file; see poise plugin list"},
 	} {
 		f.StringP(x.name, x.short, "", "accepted for keepalived's sake: "+x.why)
 	}
