@@ -15,13 +15,21 @@ import (
 )
 
 // TCP connects to the target. The connection has the context's deadline; closing it
-// sends what is left and then a FIN.
+// sends what is left and then a FIN. From a source port of its own it is reset instead:
+// else the next probe could not have the port for a minute.
 func TCP(ctx context.Context, t sdk.Target) (*net.TCPConn, error) {
 	conn, err := dial(ctx, "tcp", t)
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*net.TCPConn), nil
+	tcp := conn.(*net.TCPConn)
+	if t.Source.Port() != 0 {
+		if err := tcp.SetLinger(0); err != nil {
+			tcp.Close()
+			return nil, localError{fmt.Errorf("have the connection end with a reset: %w", err)}
+		}
+	}
+	return tcp, nil
 }
 
 // UDP gives a socket that is connected to the target, so that an ICMP error of it is an
