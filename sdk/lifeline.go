@@ -25,6 +25,8 @@ const (
 type lifeline struct {
 	parent func() int
 	born   int
+	// looked is called every parentPoll or so while a stream is open; nil: nothing.
+	looked func(now time.Time)
 
 	mu      sync.Mutex
 	streams int
@@ -81,6 +83,9 @@ func (l *lifeline) lost(end <-chan struct{}, grace time.Duration) {
 		l.mu.Unlock()
 		if wait <= 0 {
 			return
+		}
+		if l.looked != nil {
+			l.looked(time.Now())
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -8,11 +8,13 @@ import (
 )
 
 const (
-	// busyShare of the processors in use is when another is taken, idleShare of one
-	// processor less when one is given back after calmBeats.
+	// busyShare of the processors in use is when more are taken, idleShare of one
+	// processor less when they are given back, after calmLooks looks.
 	busyShare = 0.6
 	idleShare = 0.4
-	calmBeats = 3
+	calmLooks = 3
+	// leastLook is the least time between two looks that says something.
+	leastLook = 500 * time.Millisecond
 )
 
 // processors keeps the number of processors that Go code runs on as small as the work
@@ -38,11 +40,14 @@ func newProcessors() *processors {
 
 // look compares what has been used since the last look with what is there.
 func (p *processors) look(now time.Time) {
+	if !p.at.IsZero() && now.Sub(p.at) < leastLook {
+		return
+	}
 	used := p.spent()
 	took, busy := now.Sub(p.at), used-p.used
 	first := p.at.IsZero()
 	p.at, p.used = now, used
-	if first || took <= 0 {
+	if first {
 		return
 	}
 	share := busy.Seconds() / took.Seconds()
@@ -51,7 +56,7 @@ func (p *processors) look(now time.Time) {
 		p.calm = 0
 		p.change(p.now * 2)
 	case share < idleShare*float64(p.now-1):
-		if p.calm++; p.calm >= calmBeats {
+		if p.calm++; p.calm >= calmLooks {
 			p.calm = 0
 			p.change(max(p.now/2, 1))
 		}

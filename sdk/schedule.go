@@ -148,6 +148,12 @@ func (s *schedule) plan(c *check, at time.Duration) {
 	s.slots.add(c.due, c)
 }
 
+// again puts a retry into a slot, which need not be one of the check's.
+func (s *schedule) again(c *check, at time.Duration) {
+	c.due = ceil(at, min(c.grain, narrowSlot))
+	s.slots.add(c.due, c)
+}
+
 // due gives the probes that start now, in batches. A check whose last probe still runs
 // or waits is left out, and counted.
 func (s *schedule) due(now time.Time) []*batch {
@@ -296,7 +302,7 @@ func (s *schedule) fold(now time.Time, c *check, r Result) {
 	}
 	tell, retry := c.fold.step(r, c.retries)
 	if retry {
-		s.plan(c, now.Sub(s.epoch)+c.delay)
+		s.again(c, now.Sub(s.epoch)+c.delay)
 	}
 	if tell != stateNone {
 		c.reason, c.decided = r.Reason, now

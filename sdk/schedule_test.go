@@ -103,7 +103,7 @@ func TestRetryTimes(t *testing.T) {
 	s.until(25 * time.Second)
 	want := []time.Duration{0, 6000, 9100, 12200, 15300, 18000, 24000}
 	for i := range want {
-		want[i] = ceil(want[i]*time.Millisecond, coarseSlot)
+		want[i] = ceil(want[i]*time.Millisecond, narrowSlot)
 	}
 	if !slices.Equal(s.starts["a"], want) {
 		t.Errorf("probes started at %v, want %v", s.starts["a"], want)

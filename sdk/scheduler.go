@@ -42,8 +42,6 @@ type scheduler struct {
 	wake time.Time
 	// idle is closed when nothing runs after a stop; nil before stop.
 	idle chan struct{}
-	// processors is nil where they are not the scheduler's to choose.
-	processors *processors
 	// watching is how many checks are watched.
 	watching int
 
@@ -98,7 +96,7 @@ func (s *scheduler) loop(ctx context.Context) {
 			ended = s.expire(now)
 		}
 		s.launch(now, s.core.due(now))
-		beat := s.takeBeat(now)
+		s.takeBeat(now)
 		s.wake = s.nextBeat
 		if next, ok := s.core.next(); ok && next.Before(s.wake) {
 			s.wake = next
@@ -109,22 +107,15 @@ func (s *scheduler) loop(ctx context.Context) {
 		s.announce()
 		s.checkIdle()
 		timer.Reset(time.Until(s.wake))
-		var processors *processors
-		if beat {
-			processors = s.processors
-		}
 		s.mu.Unlock()
-		if processors != nil {
-			processors.look(now)
-		}
 		s.closeAll(ended)
 	}
 }
 
 // takeBeat makes a beat when one is due.
-func (s *scheduler) takeBeat(now time.Time) bool {
+func (s *scheduler) takeBeat(now time.Time) {
 	if now.Before(s.nextBeat) {
-		return false
+		return
 	}
 	s.nextBeat = now.Add(s.beatEvery)
 	c := &s.core.counts
@@ -133,14 +124,6 @@ func (s *scheduler) takeBeat(now time.Time) bool {
 		Lateness: durationpb.New(c.lateness.greatest), LatenessHistogram: c.lateness.encode(),
 	}
 	c.lateness.greatest = 0
-	return true
-}
-
-// saveProcessors has the process use no more processors than the probes need.
-func (s *scheduler) saveProcessors() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.processors = newProcessors()
 }
 
 // announce says that the outbox has something, if it has.

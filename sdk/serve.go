@@ -41,8 +41,9 @@ func Serve(p Plugin) {
 	s := newServer(context.Background(), p, logger, life, probeLimit())
 	// There are several of these processes; what a smaller heap takes in time is little.
 	debug.SetGCPercent(gcPercent)
-	if s.checks != nil {
-		s.checks.scheduler.saveProcessors()
+	if s.failover == nil {
+		// Failover goes by the clock, and has nothing to save.
+		life.looked = newProcessors().look
 	}
 
 	end := make(chan struct{})

@@ -6,28 +6,35 @@ import (
 )
 
 // The grain of starts: all probes of a slot start at one wake-up, because wake-ups are what
-// costs. It is coarse enough for some probes to share a slot, fine enough not to show in an
-// interval, and the finer the more probes there are, because those of a slot are late by
-// the ones before them.
+// costs. It is coarse enough for some probes to share a slot, fine enough to spread them
+// over an interval, and the finer the more probes there are, because those of a slot are
+// late by the ones before them.
 const (
+	sparseSlot = 200 * time.Millisecond
 	coarseSlot = 100 * time.Millisecond
 	plainSlot  = 50 * time.Millisecond
+	// narrowSlot is that of retries too, which are few and wanted soon.
 	narrowSlot = 20 * time.Millisecond
 	// fineSlot is for intervals so short that anything else would show.
 	fineSlot = time.Millisecond
 )
 
-// slotWidth is the grain of a check's starts, where there are rate probes a second.
+// slotWidth is the grain of a check's regular starts, where there are rate probes a second.
+// Intervals that are no multiple of a coarse grain get a finer one, so that they are as
+// long as they should be.
 func slotWidth(interval time.Duration, rate float64) time.Duration {
-	switch {
-	case interval < 10*narrowSlot:
-		return fineSlot
-	case interval < 10*plainSlot || rate >= 2000:
-		return narrowSlot
-	case interval < 10*coarseSlot || rate >= 500:
-		return plainSlot
+	for _, slot := range []struct {
+		width time.Duration
+		below float64
+	}{{sparseSlot, 200}, {coarseSlot, 500}, {plainSlot, 2000}} {
+		if rate < slot.below && interval >= 5*slot.width && interval%slot.width == 0 {
+			return slot.width
+		}
 	}
-	return coarseSlot
+	if interval < 10*narrowSlot {
+		return fineSlot
+	}
+	return narrowSlot
 }
 
 // slots holds checks by the time of their next start, counted from an epoch.
