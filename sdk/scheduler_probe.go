@@ -171,8 +171,14 @@ func (s *scheduler) panicked(id string, p any) Result {
 	return Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker panicked: %v", p)}
 }
 
-// sane gives a result an outcome and, unless up, a reason.
+// longestReason bounds a reason, which may quote what a server sent.
+const longestReason = 1000
+
+// sane gives a result an outcome and, unless up, a reason that is no novel.
 func sane(r Result) Result {
+	if len(r.Reason) > longestReason {
+		r.Reason = r.Reason[:longestReason] + "..."
+	}
 	if r.Outcome > Down {
 		r.Outcome = Unknown
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -390,5 +391,22 @@ func TestLives(t *testing.T) {
 				t.Errorf("seed %d: %d run, %d checks, %d wait after a stop", seed, s.core.running, len(s.core.checks), len(s.core.waiting))
 			}
 		})
+	}
+}
+
+// TestSane: whatever a checker says, it is an outcome with a reason of a bounded length.
+func TestSane(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for _, c := range []struct{ give, want Result }{
+		{Result{Outcome: Up}, Result{Outcome: Up}},
+		{Result{Outcome: Down, Reason: "refused"}, Result{Outcome: Down, Reason: "refused"}},
+		{Result{Outcome: Down}, Result{Outcome: Down, Reason: "the checker gave no reason"}},
+		{Result{Outcome: 77, Reason: "x"}, Result{Outcome: Unknown, Reason: "x"}},
+		{Result{Outcome: Up, Reason: long}, Result{Outcome: Up, Reason: long[:longestReason] + "..."}},
+		{Result{Outcome: Down, Reason: long}, Result{Outcome: Down, Reason: long[:longestReason] + "..."}},
+	} {
+		if got := sane(c.give); got != c.want {
+			t.Errorf("%.100v: got %.100v, want %.100v", c.give, got, c.want)
+		}
 	}
 }
