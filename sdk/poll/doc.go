@@ -20,12 +20,15 @@
 //
 // # How it works
 //
-// Start makes the socket and begins to connect. A moment later, when all probes that
-// start together have begun, one round goes over all of them with the system calls
-// themselves, without asking first which are ready; most of a network's answers are there
-// by then. A few rounds follow, each later than the one before; a connection that still
-// waits is left to epoll. Connections that were started with the same context share its
-// deadline, and one timer.
+// Start makes the socket and begins to connect. When all probes that start together have
+// begun (sdk.AfterStarts), or a moment later, one round goes over all of them with the
+// system calls themselves, without asking first which are ready; most of a network's
+// answers are there by then. A few rounds follow, each later than the one before; a
+// connection that still waits is left to epoll. Connections that were started with the same
+// context share its deadline, and one timer.
+//
+// A socket whose connection was reset is kept for a moment and connected again, which
+// saves half of a short probe. Nothing of the one connection shows in the other.
 //
 // # Sharp edges
 //
@@ -34,6 +37,10 @@
 //
 // A panic in a Handler ends its connection and no other: Closed is called with the panic
 // as a local error, so that the probe has not been made.
+//
+// A kept socket goes on with its sequence numbers when it is connected to the same address
+// again, or to any without TCP timestamps, which are usual. Who answered one probe could
+// then guess those of the next, but not its port.
 //
 // There are names for nothing here: no resolver, no second address, no second attempt.
 package poll

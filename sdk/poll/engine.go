@@ -17,6 +17,8 @@ const (
 	// firstRound is when the first round goes over connections after the first of them was
 	// started.
 	firstRound = time.Millisecond
+	// heldUp is when it does although more were to be started.
+	heldUp = 50 * time.Millisecond
 	// patience is the number of rounds without news after which epoll watches a connection.
 	patience = 4
 )
@@ -94,9 +96,12 @@ func (e *Engine) Start(ctx context.Context, t sdk.Target, o Options, h Handler) 
 	c.group.open++
 	e.open++
 	e.fresh = append(e.fresh, c)
-	if !c.group.together {
-		e.wakeIn(c.start, firstRound)
+	wait := firstRound
+	if c.group.together {
+		// The round comes by itself, unless somebody else's Start holds up the end.
+		wait = heldUp
 	}
+	e.wakeIn(c.start, wait)
 }
 
 // wakeIn has a round begin d after now.
@@ -160,8 +165,11 @@ func (e *Engine) round() {
 
 		e.mu.Lock()
 		e.spareConns, e.spareReady = fresh, ready
-		if len(e.waiting) > 0 {
+		switch {
+		case len(e.waiting) > 0:
 			e.wakeIn(time.Now(), e.pause())
+		case len(e.fresh) == 0 && !e.due.IsZero() && e.timer.Stop():
+			e.due = time.Time{}
 		}
 		if e.open == 0 && e.watcher != nil {
 			e.watcher.rest()

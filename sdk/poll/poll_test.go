@@ -533,3 +533,29 @@ func descriptors(t *testing.T) int {
 	}
 	return len(list)
 }
+
+// TestHeldUp: connections that were started together with one whose Start does not return
+// are gone over all the same. The context is the scheduler's as a plugin sees it.
+func TestHeldUp(t *testing.T) {
+	e := &Engine{}
+	to := serve(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
+	answered := make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	e.Start(ctx, to, Options{Request: []byte("x")}, &script{received: func(c *Conn, _ []byte) { c.Reset(); close(answered) }})
+	e.mu.Lock()
+	// As if AfterStarts had taken the round and its end had not come.
+	e.timer.Stop()
+	e.due = time.Time{}
+	if e.last != nil {
+		e.last.together = true
+	}
+	e.mu.Unlock()
+	e.Start(ctx, to, Options{Request: []byte("x")}, &script{received: func(c *Conn, _ []byte) { c.Reset() }})
+	select {
+	case <-answered:
+	case <-time.After(patient):
+		t.Fatal("no round came")
+	}
+	idle(t, e)
+}
