@@ -91,6 +91,16 @@ func (c *catalog) lacks(process string, info *pluginv1.DescribeResponse) bool {
 	return false
 }
 
+// alike tells whether both have the same plugin for every type.
+func (c *catalog) alike(other *catalog) bool {
+	other.mu.Lock()
+	offered := maps.Clone(other.offered)
+	other.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Equal(c.offered, offered)
+}
+
 // complete: every plugin has said what it offers.
 func (c *catalog) complete() bool {
 	c.mu.Lock()

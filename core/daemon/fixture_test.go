@@ -54,6 +54,9 @@ func serveFixture(args []string) {
 		switch kinds, ok := strings.CutPrefix(a, "types="); {
 		case ok:
 			f.types = strings.Split(kinds, ",")
+		case strings.HasPrefix(a, "types-in="):
+			text, _ := os.ReadFile(strings.TrimPrefix(a, "types-in="))
+			f.types = strings.Fields(string(text))
 		case a == "null":
 			f.name, f.forward = a, true
 		case isBuiltin(a):

@@ -56,7 +56,7 @@ func (d *Daemon) refuseChange(next *model.Config) []config.Problem {
 // addresses before the table.
 func (d *Daemon) put(ctx context.Context, l *loaded) {
 	c := &l.config
-	d.catalog.Store(l.catalog)
+	known := d.catalog.Swap(l.catalog)
 	before := d.config.Swap(c)
 	d.mu.Lock()
 	d.loadedAt, d.reloadErrors = time.Now(), nil
@@ -65,6 +65,10 @@ func (d *Daemon) put(ctx context.Context, l *loaded) {
 		d.stopFailover(pluginv1.StopMode_STOP_MODE_WITHDRAW)
 	}
 	d.engine.SetConfig(c)
+	if known != nil && !known.alike(l.catalog) {
+		// A check that is the same as before may be another process's.
+		d.checksChanged()
+	}
 	if !needsForwarder(c) {
 		d.sendGroups()
 	}
