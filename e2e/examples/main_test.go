@@ -89,9 +89,10 @@ func must(t *testing.T, dir string, args ...string) string {
 // waitFor waits until something is so.
 func waitFor(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !so(); time.Sleep(50 * time.Millisecond) {
+	const patience = 3 * time.Minute
+	for end := time.Now().Add(patience); !so(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("a minute has passed, and not: %s", what)
+			t.Fatalf("%s have passed, and not: %s", patience, what)
 		}
 	}
 }
