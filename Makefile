@@ -45,8 +45,9 @@ fuzz: ## every fuzz target for 20 s each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	  echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s -fuzzminimizetime 10x $$p || exit 1; done; done
 
-generate: ## Go code from the protos
+generate: ## Go and Python code from the protos
 	proto/generate.sh
+	examples/checker-mysql-py/generate.sh
 
 lint: ## vet, format, buf lint, and buf breaking against the accepted interfaces
 	go vet ./...

@@ -15,7 +15,7 @@ import zlib
 from poise.check.v1 import check_pb2
 from poise.plugin.v1 import plugin_pb2
 
-# A probe that has not returned by its timeout and this has failed.
+# A probe that has not returned by its timeout and this is the fault of the checker.
 SLACK = 0.05
 # Probes that run at once; what is due above it waits.
 WORKERS = 64

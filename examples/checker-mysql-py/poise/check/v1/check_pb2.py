@@ -16,7 +16,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from poise.plugin.v1 import plugin_pb2 as poise_dot_plugin_dot_v1_dot_plugin__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apoise/check/v1/check.proto\x12\x0epoise.check.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoise/plugin/v1/plugin.proto\"H\n\nRunRequest\x12/\n\nset_checks\x18\x01 \x01(\x0b\x32\x19.poise.check.v1.SetChecksH\x00\x42\t\n\x07message\"F\n\tSetChecks\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12%\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x15.poise.check.v1.Check\"\xb4\x02\n\x05\x43heck\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.poise.check.v1.Target\x12\x17\n\x0fparameters_json\x18\x04 \x01(\x0c\x12*\n\x08schedule\x18\x05 \x01(\x0b\x32\x18.poise.check.v1.Schedule\x12+\n\x05known\x18\x06 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x14\n\x0cknown_weight\x18\x07 \x01(\x12\x12\x35\n\x11known_weight_mode\x18\x08 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12*\n\x0bknown_admin\x18\t \x01(\x0e\x32\x15.poise.check.v1.Admin\"w\n\x06Target\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x16\n\x0esource_address\x18\x03 \x01(\t\x12\x13\n\x0bsource_port\x18\x04 \x01(\r\x12\x11\n\tinterface\x18\x05 \x01(\t\x12\x0e\n\x06\x66wmark\x18\x06 \x01(\r\"\xcf\x01\n\x08Schedule\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07retries\x18\x03 \x01(\r\x12.\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06warmup\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x0bRunResponse\x12*\n\x07\x61pplied\x18\x01 \x01(\x0b\x32\x17.poise.check.v1.AppliedH\x00\x12,\n\x08verdicts\x18\x02 \x01(\x0b\x32\x18.poise.check.v1.VerdictsH\x00\x12$\n\x04\x62\x65\x61t\x18\x03 \x01(\x0b\x32\x14.poise.check.v1.BeatH\x00\x42\t\n\x07message\"I\n\x07\x41pplied\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12*\n\x08rejected\x18\x02 \x03(\x0b\x32\x18.poise.check.v1.Rejected\";\n\x08Rejected\x12\x10\n\x08\x63heck_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"5\n\x08Verdicts\x12)\n\x08verdicts\x18\x01 \x03(\x0b\x32\x17.poise.check.v1.Verdict\"\xef\x01\n\x07Verdict\x12\x10\n\x08\x63heck_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\ndecided_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06weight\x18\x05 \x01(\x12\x12/\n\x0bweight_mode\x18\x06 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12$\n\x05\x61\x64min\x18\x07 \x01(\x0e\x32\x15.poise.check.v1.Admin\"\xc1\x01\n\x04\x42\x65\x61t\x12#\n\x04\x62\x65\x61t\x18\x01 \x01(\x0b\x32\x15.poise.plugin.v1.Beat\x12\x0e\n\x06probes\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x04\x12\x0f\n\x07overdue\x18\x04 \x01(\x04\x12+\n\x08lateness\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x12lateness_histogram\x18\x06 \x01(\x0b\x32\x18.poise.check.v1.Lateness\"s\n\x08Lateness\x12/\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1e.poise.check.v1.LatenessBucket\x12\x0e\n\x06starts\x18\x02 \x01(\x04\x12&\n\x03sum\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"L\n\x0eLatenessBucket\x12*\n\x07\x61t_most\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06starts\x18\x02 \x01(\x04\"\x89\x01\n\x0cProbeRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.poise.check.v1.Target\x12\x17\n\x0fparameters_json\x18\x03 \x01(\x0c\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf4\x01\n\rProbeResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ntranscript\x18\x04 \x03(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x12\x12/\n\x0bweight_mode\x18\x06 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12$\n\x05\x61\x64min\x18\x07 \x01(\x0e\x32\x15.poise.check.v1.Admin*v\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10VERDICT_STATE_UP\x10\x01\x12\x16\n\x12VERDICT_STATE_DOWN\x10\x02\x12\x19\n\x15VERDICT_STATE_UNKNOWN\x10\x03*j\n\nWeightMode\x12\x1b\n\x17WEIGHT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fWEIGHT_MODE_ADD\x10\x01\x12\x13\n\x0fWEIGHT_MODE_SET\x10\x02\x12\x15\n\x11WEIGHT_MODE_SCALE\x10\x03*W\n\x05\x41\x64min\x12\x15\n\x11\x41\x44MIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x44MIN_READY\x10\x01\x12\x0f\n\x0b\x41\x44MIN_DRAIN\x10\x02\x12\x15\n\x11\x41\x44MIN_MAINTENANCE\x10\x03\x32\x98\x01\n\x0c\x43heckService\x12\x42\n\x03Run\x12\x1a.poise.check.v1.RunRequest\x1a\x1b.poise.check.v1.RunResponse(\x01\x30\x01\x12\x44\n\x05Probe\x12\x1c.poise.check.v1.ProbeRequest\x1a\x1d.poise.check.v1.ProbeResponseB8Z6github.com/poise-lb/poise/proto/poise/check/v1;checkv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apoise/check/v1/check.proto\x12\x0epoise.check.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpoise/plugin/v1/plugin.proto\"H\n\nRunRequest\x12/\n\nset_checks\x18\x01 \x01(\x0b\x32\x19.poise.check.v1.SetChecksH\x00\x42\t\n\x07message\"F\n\tSetChecks\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12%\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x15.poise.check.v1.Check\"\xcc\x02\n\x05\x43heck\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.poise.check.v1.Target\x12\x17\n\x0fparameters_json\x18\x04 \x01(\x0c\x12*\n\x08schedule\x18\x05 \x01(\x0b\x32\x18.poise.check.v1.Schedule\x12+\n\x05known\x18\x06 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x14\n\x0cknown_weight\x18\x07 \x01(\x12\x12\x35\n\x11known_weight_mode\x18\x08 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12*\n\x0bknown_admin\x18\t \x01(\x0e\x32\x15.poise.check.v1.Admin\x12\x16\n\x0eknown_inferred\x18\n \x01(\x08\"w\n\x06Target\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x16\n\x0esource_address\x18\x03 \x01(\t\x12\x13\n\x0bsource_port\x18\x04 \x01(\r\x12\x11\n\tinterface\x18\x05 \x01(\t\x12\x0e\n\x06\x66wmark\x18\x06 \x01(\r\"\xcf\x01\n\x08Schedule\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07retries\x18\x03 \x01(\r\x12.\n\x0bretry_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06warmup\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x0bRunResponse\x12*\n\x07\x61pplied\x18\x01 \x01(\x0b\x32\x17.poise.check.v1.AppliedH\x00\x12,\n\x08verdicts\x18\x02 \x01(\x0b\x32\x18.poise.check.v1.VerdictsH\x00\x12$\n\x04\x62\x65\x61t\x18\x03 \x01(\x0b\x32\x14.poise.check.v1.BeatH\x00\x42\t\n\x07message\"I\n\x07\x41pplied\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12*\n\x08rejected\x18\x02 \x03(\x0b\x32\x18.poise.check.v1.Rejected\";\n\x08Rejected\x12\x10\n\x08\x63heck_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"5\n\x08Verdicts\x12)\n\x08verdicts\x18\x01 \x03(\x0b\x32\x17.poise.check.v1.Verdict\"\xef\x01\n\x07Verdict\x12\x10\n\x08\x63heck_id\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12.\n\ndecided_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06weight\x18\x05 \x01(\x12\x12/\n\x0bweight_mode\x18\x06 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12$\n\x05\x61\x64min\x18\x07 \x01(\x0e\x32\x15.poise.check.v1.Admin\"\xc1\x01\n\x04\x42\x65\x61t\x12#\n\x04\x62\x65\x61t\x18\x01 \x01(\x0b\x32\x15.poise.plugin.v1.Beat\x12\x0e\n\x06probes\x18\x02 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x04\x12\x0f\n\x07overdue\x18\x04 \x01(\x04\x12+\n\x08lateness\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x12lateness_histogram\x18\x06 \x01(\x0b\x32\x18.poise.check.v1.Lateness\"s\n\x08Lateness\x12/\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x1e.poise.check.v1.LatenessBucket\x12\x0e\n\x06starts\x18\x02 \x01(\x04\x12&\n\x03sum\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"L\n\x0eLatenessBucket\x12*\n\x07\x61t_most\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06starts\x18\x02 \x01(\x04\"\x89\x01\n\x0cProbeRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.poise.check.v1.Target\x12\x17\n\x0fparameters_json\x18\x03 \x01(\x0c\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf4\x01\n\rProbeResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.poise.check.v1.VerdictState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\ntranscript\x18\x04 \x03(\t\x12\x0e\n\x06weight\x18\x05 \x01(\x12\x12/\n\x0bweight_mode\x18\x06 \x01(\x0e\x32\x1a.poise.check.v1.WeightMode\x12$\n\x05\x61\x64min\x18\x07 \x01(\x0e\x32\x15.poise.check.v1.Admin*v\n\x0cVerdictState\x12\x1d\n\x19VERDICT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10VERDICT_STATE_UP\x10\x01\x12\x16\n\x12VERDICT_STATE_DOWN\x10\x02\x12\x19\n\x15VERDICT_STATE_UNKNOWN\x10\x03*j\n\nWeightMode\x12\x1b\n\x17WEIGHT_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fWEIGHT_MODE_ADD\x10\x01\x12\x13\n\x0fWEIGHT_MODE_SET\x10\x02\x12\x15\n\x11WEIGHT_MODE_SCALE\x10\x03*W\n\x05\x41\x64min\x12\x15\n\x11\x41\x44MIN_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x44MIN_READY\x10\x01\x12\x0f\n\x0b\x41\x44MIN_DRAIN\x10\x02\x12\x15\n\x11\x41\x44MIN_MAINTENANCE\x10\x03\x32\x98\x01\n\x0c\x43heckService\x12\x42\n\x03Run\x12\x1a.poise.check.v1.RunRequest\x1a\x1b.poise.check.v1.RunResponse(\x01\x30\x01\x12\x44\n\x05Probe\x12\x1c.poise.check.v1.ProbeRequest\x1a\x1d.poise.check.v1.ProbeResponseB8Z6github.com/poise-lb/poise/proto/poise/check/v1;checkv1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'poise.check.v1.check_pb2', globals())
@@ -24,42 +24,42 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'Z6github.com/poise-lb/poise/proto/poise/check/v1;checkv1'
-  _VERDICTSTATE._serialized_start=2295
-  _VERDICTSTATE._serialized_end=2413
-  _WEIGHTMODE._serialized_start=2415
-  _WEIGHTMODE._serialized_end=2521
-  _ADMIN._serialized_start=2523
-  _ADMIN._serialized_end=2610
+  _VERDICTSTATE._serialized_start=2319
+  _VERDICTSTATE._serialized_end=2437
+  _WEIGHTMODE._serialized_start=2439
+  _WEIGHTMODE._serialized_end=2545
+  _ADMIN._serialized_start=2547
+  _ADMIN._serialized_end=2634
   _RUNREQUEST._serialized_start=141
   _RUNREQUEST._serialized_end=213
   _SETCHECKS._serialized_start=215
   _SETCHECKS._serialized_end=285
   _CHECK._serialized_start=288
-  _CHECK._serialized_end=596
-  _TARGET._serialized_start=598
-  _TARGET._serialized_end=717
-  _SCHEDULE._serialized_start=720
-  _SCHEDULE._serialized_end=927
-  _RUNRESPONSE._serialized_start=930
-  _RUNRESPONSE._serialized_end=1082
-  _APPLIED._serialized_start=1084
-  _APPLIED._serialized_end=1157
-  _REJECTED._serialized_start=1159
-  _REJECTED._serialized_end=1218
-  _VERDICTS._serialized_start=1220
-  _VERDICTS._serialized_end=1273
-  _VERDICT._serialized_start=1276
-  _VERDICT._serialized_end=1515
-  _BEAT._serialized_start=1518
-  _BEAT._serialized_end=1711
-  _LATENESS._serialized_start=1713
-  _LATENESS._serialized_end=1828
-  _LATENESSBUCKET._serialized_start=1830
-  _LATENESSBUCKET._serialized_end=1906
-  _PROBEREQUEST._serialized_start=1909
-  _PROBEREQUEST._serialized_end=2046
-  _PROBERESPONSE._serialized_start=2049
-  _PROBERESPONSE._serialized_end=2293
-  _CHECKSERVICE._serialized_start=2613
-  _CHECKSERVICE._serialized_end=2765
+  _CHECK._serialized_end=620
+  _TARGET._serialized_start=622
+  _TARGET._serialized_end=741
+  _SCHEDULE._serialized_start=744
+  _SCHEDULE._serialized_end=951
+  _RUNRESPONSE._serialized_start=954
+  _RUNRESPONSE._serialized_end=1106
+  _APPLIED._serialized_start=1108
+  _APPLIED._serialized_end=1181
+  _REJECTED._serialized_start=1183
+  _REJECTED._serialized_end=1242
+  _VERDICTS._serialized_start=1244
+  _VERDICTS._serialized_end=1297
+  _VERDICT._serialized_start=1300
+  _VERDICT._serialized_end=1539
+  _BEAT._serialized_start=1542
+  _BEAT._serialized_end=1735
+  _LATENESS._serialized_start=1737
+  _LATENESS._serialized_end=1852
+  _LATENESSBUCKET._serialized_start=1854
+  _LATENESSBUCKET._serialized_end=1930
+  _PROBEREQUEST._serialized_start=1933
+  _PROBEREQUEST._serialized_end=2070
+  _PROBERESPONSE._serialized_start=2073
+  _PROBERESPONSE._serialized_end=2317
+  _CHECKSERVICE._serialized_start=2637
+  _CHECKSERVICE._serialized_end=2789
 # @@protoc_insertion_point(module_scope)
