@@ -61,6 +61,8 @@ type attempt struct {
 	due time.Duration
 	// over: it has returned. late: its deadline passed before that.
 	over, late bool
+	// stood: the process stood still meanwhile.
+	stood bool
 }
 
 // batch is the probes with one timeout that were started at one moment.
@@ -226,6 +228,9 @@ func (s *schedule) finish(now time.Time, a *attempt, r Result) bool {
 		return false
 	}
 	s.end(a)
+	if a.stood && r.Outcome == Down {
+		r = Result{Outcome: Unknown, Reason: "the checker's process stood still while it probed: " + r.Reason}
+	}
 	switch {
 	case !a.late:
 		s.take(now, a.check, r)
@@ -293,6 +298,18 @@ func (s *schedule) take(now time.Time, c *check, r Result) {
 // which takes no real server out.
 func hung(timeout time.Duration) Result {
 	return Result{Outcome: Unknown, Reason: fmt.Sprintf("the checker hangs: its probe did not return within %s", timeout)}
+}
+
+// stall marks the probes that run: the process stood still, so what they found missing may
+// have been there.
+func (s *schedule) stall() {
+	for _, b := range s.batches {
+		for i := range b.attempts {
+			if a := &b.attempts[i]; !a.over {
+				a.stood = true
+			}
+		}
+	}
 }
 
 // fold makes of a result what it means for the verdict.

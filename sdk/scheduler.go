@@ -19,6 +19,9 @@ const (
 	defaultBeat = time.Second
 	// maxProbes bounds probes that run at once, where descriptors do not.
 	maxProbes = 16384
+	// standstill is how late the loop has to be to know that this process was stopped or
+	// starved, and with it its probes: a down that is found then says nothing.
+	standstill = 500 * time.Millisecond
 	// spareDescriptors are kept for everything that is not a probe.
 	spareDescriptors = 64
 )
@@ -88,6 +91,7 @@ func (s *scheduler) loop(ctx context.Context) {
 		now := time.Now()
 		s.mu.Lock()
 		s.rounds++
+		s.noticeStall(now)
 		// Who woke late was stopped or starved, and so were the probes: they get a moment
 		// to return before they are given up.
 		late := now.Sub(s.wake) > deadlineSlack
@@ -109,6 +113,14 @@ func (s *scheduler) loop(ctx context.Context) {
 		timer.Reset(time.Until(s.wake))
 		s.mu.Unlock()
 		s.closeAll(ended)
+	}
+}
+
+// noticeStall looks whether the loop should have been awake long ago. Both it and a probe
+// that ends look, because either may be the first to run again. mu is held.
+func (s *scheduler) noticeStall(now time.Time) {
+	if now.Sub(s.wake) >= standstill {
+		s.core.stall()
 	}
 }
 

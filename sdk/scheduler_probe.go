@@ -139,7 +139,9 @@ func (s *scheduler) expire(now time.Time) (ended []*check) {
 // finish takes the result of a probe; only the first counts.
 func (s *scheduler) finish(a *attempt, result Result) {
 	s.mu.Lock()
-	if !s.core.finish(time.Now(), a, result) {
+	now := time.Now()
+	s.noticeStall(now)
+	if !s.core.finish(now, a, result) {
 		s.mu.Unlock()
 		return
 	}

@@ -243,3 +243,40 @@ func TestGenerations(t *testing.T) {
 		}
 	})
 }
+
+// TestStandstill: what a probe finds missing while its process stands still says nothing
+// of the target, whoever runs first afterwards; what it finds is heard.
+func TestStandstill(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		found Outcome
+		loop  bool
+		want  checkv1.VerdictState
+	}{
+		{"down, the probe runs first", Down, false, stateUnknown},
+		{"down, the loop runs first", Down, true, stateUnknown},
+		{"up", Up, false, stateUp},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, 10, func(t *testing.T, s *scheduler) {
+				s.set(&checkv1.SetChecks{Generation: 1, Checks: wireChecks(1, time.Minute, 3*time.Second, 0)}, parseAs(func(context.Context, Target) Result {
+					time.Sleep(time.Second + 30*time.Millisecond)
+					return Result{Outcome: test.found, Reason: "timeout"}
+				}))
+				time.Sleep(time.Second + 10*time.Millisecond)
+				synctest.Wait()
+				s.mu.Lock()
+				s.wake = s.wake.Add(-2 * time.Second)
+				s.mu.Unlock()
+				if test.loop {
+					nudge(s.kick)
+				}
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+				if _, verdicts, _ := s.outbox(); len(verdicts) != 1 || verdicts[0].state != test.want {
+					t.Errorf("got %v, want %s", verdicts, test.want)
+				}
+			})
+		})
+	}
+}

@@ -92,8 +92,8 @@ func TestSharedSeed(t *testing.T) {
 	}
 	want := []string{
 		seed + ":16: warning: lvs_sync_daemon_interface in an instance is an old spelling: write lvs_sync_daemon eth0 http in global_defs",
-		seed + ":40: warning: nb_get_retry is the old spelling of retry, and keepalived 2 ignores it in a TCP_CHECK: write retry",
-		seed + ":50: warning: nb_get_retry is the old spelling of retry, and keepalived 2 ignores it in a TCP_CHECK: write retry",
+		seed + ":40: warning: nb_get_retry is the old spelling of retry: keepalived 2 ignores it in a TCP_CHECK, here it counts; write retry",
+		seed + ":50: warning: nb_get_retry is the old spelling of retry: keepalived 2 ignores it in a TCP_CHECK, here it counts; write retry",
 	}
 	if !reflect.DeepEqual(lines, want) {
 		t.Errorf("told %q\nwant %q", lines, want)

@@ -139,7 +139,7 @@ func (c *checker) oldRetry(t *statement) {
 	case inHTTPGet, inSSLGet:
 		c.warnf(t.place, "nb_get_retry is the old spelling of retry: write retry")
 	default:
-		c.warnf(t.place, "nb_get_retry is the old spelling of retry, and keepalived 2 ignores it in a %s: write retry", string(c.kind.context))
+		c.warnf(t.place, "nb_get_retry is the old spelling of retry: keepalived 2 ignores it in a %s, here it counts; write retry", string(c.kind.context))
 	}
 	give(&c.down.retry, c.keepalived, t, 0, 1<<32-1)
 }

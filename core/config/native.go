@@ -153,7 +153,11 @@ func (n *native) include(f node) {
 func (n *native) settings(o *object) {
 	c := &n.config
 	o.string("router_id", &c.RouterID)
-	if f, ok := o.get("forwarder"); ok {
+	f, ok := o.get("forwarder")
+	if _, there := o.values["forwarder"]; there && !ok {
+		f.errorf(`forwarder is empty: write ipvs, or "null" in quotes`)
+	}
+	if ok {
 		if s, ok := f.text(); ok {
 			c.Forwarder = s
 			if s != "ipvs" && s != "null" {

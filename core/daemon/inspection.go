@@ -198,11 +198,18 @@ func (i inspection) ask(ctx context.Context, inquiries []*inquiry) {
 	asking.Wait()
 }
 
+// startPatience bounds the wait for plugins at a start: nothing is forwarded before, and
+// one that does not answer in time is asked again when it runs.
+const startPatience = 3 * time.Second
+
 // limit is how long plugins have to answer. At a start addresses may wait for this
 // daemon, held by the failover plugin of the one before.
 func (i inspection) limit() time.Duration {
-	if !i.start || len(i.loaded.config.FailoverGroups) == 0 {
+	switch {
+	case !i.start:
 		return startTimeout
+	case len(i.loaded.config.FailoverGroups) == 0:
+		return startPatience
 	}
 	return max(i.loaded.config.GraceTime/2, time.Second)
 }
