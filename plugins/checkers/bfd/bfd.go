@@ -210,13 +210,17 @@ func reason(s session.Status, obstacle error) string {
 // Watch reports the session's state as it changes.
 func (p *prober) Watch(ctx context.Context, target sdk.Target, report func(sdk.Result)) {
 	peer, err := p.peer(target)
-	for ctx.Err() == nil {
+	for again := false; ctx.Err() == nil; again = true {
 		var sub *speaker.Subscription
 		if err == nil {
 			sub, err = p.speaker.Subscribe(peer, false)
 		}
 		if err != nil {
-			report(sdk.Result{Reason: err.Error()})
+			// After a reload the session of the check's earlier parameters may be a moment from
+			// its end.
+			if again || !errors.Is(err, speaker.ErrBusy) {
+				report(sdk.Result{Reason: err.Error()})
+			}
 			select {
 			case <-time.After(tryAgain):
 			case <-ctx.Done():
