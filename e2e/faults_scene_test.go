@@ -24,6 +24,8 @@ type faultScene struct {
 	*scene
 	table *steady
 	load  *lab.Load
+	// checkers are the processes with checks.
+	checkers []string
 	// known is the number of the last event that is not looked at any more.
 	known uint64
 }
@@ -56,71 +58,82 @@ var faultTable = map[int]pool{
 	portAll:    {"r1": 37},
 }
 
-const faultConfig = `
-restart: {min: 5ms, max: 50ms}
-plugins:
-  word: {path: /run/rogue/rogue, args: [word]}
-  flood: {path: /run/rogue/rogue, args: [flood, DIR/orders]}
-checks:
-  tcp: {type: tcp, TIMES}
-  http: {type: http, TIMES, port: 8081}
-  ping: {type: ping, TIMES}
-virtual_servers:
-  - {address: "VIP:80", SERVER, checks: [tcp], real_servers: [R1, R2, R3]}
-  - {address: "VIP:81", SERVER, checks: [http], real_servers: [R1, R2, R3]}
-  - {address: "VIP:82", SERVER, real_servers: [R1, R2], checks: [{type: tcp, TIMES, port: 8082}]}
-  - address: VIP:83
-    SERVERLINES
+// faultPlugins are the processes that the checks of a port need.
+var faultPlugins = map[int][]string{
+	portTCP: {"checkers"}, portHTTP: {"checkers"}, portSilent: {"checkers"}, portMisc: {"script"}, portScript: {"script"},
+	portFile: {"script"}, portPing: {"checkers-net"}, portWord: {"word"}, portFlood: {"flood"},
+	portAll: {"checkers", "checkers-net", "script", "word"},
+}
+
+// faultServers are the virtual servers' keys in poise.yaml.
+var faultServers = map[int]string{
+	portTCP: `
+    checks: [{type: tcp, TIMES}]
+    real_servers: [R1, R2, R3]`,
+	portHTTP: `
+    checks: [{type: http, TIMES, port: 8081}]
+    real_servers: [R1, R2, R3]`,
+	portSilent: `
+    checks: [{type: tcp, TIMES, port: 8082}]
+    real_servers: [R1, R2]`,
+	portMisc: `
     real_servers:
       - {address: R1, checks: [{type: misc, TIMES, parameters: {command: [/bin/true]}}]}
       - {address: R2, checks: [{type: misc, TIMES, parameters: {command: [/bin/sh, -c, "exit 32"], dynamic: true}}]}
-      - {address: R3, checks: [{type: misc, TIMES, parameters: {command: [/bin/false]}}]}
-  - address: VIP:84
-    SERVERLINES
+      - {address: R3, checks: [{type: misc, TIMES, parameters: {command: [/bin/false]}}]}`,
+	portScript: `
     real_servers:
       - {address: R1, checks: [{type: misc, TIMES, parameters: {command: [/bin/sh, -c, '[ -e DIR/hang ] && exec sleep 1000; exit 0']}}]}
-      - {address: R2, checks: [{type: misc, TIMES, parameters: {command: [/bin/sleep, "1000"]}}]}
-  - address: VIP:85
-    SERVERLINES
+      - {address: R2, checks: [{type: misc, TIMES, parameters: {command: [/bin/sleep, "1000"]}}]}`,
+	portFile: `
     real_servers:
       - {address: R1, checks: [{type: file, parameters: {path: DIR/weight-r1, init: 7}}]}
       - {address: R2, checks: [{type: file, parameters: {path: DIR/weight-r2, init: 1, weight: 0}}]}
-      - {address: R3, checks: [{type: file, parameters: {path: DIR/weight-r3, init: 0}}]}
-  - {address: "VIP:86", SERVER, checks: [ping], real_servers: [R1, R3]}
-  - address: VIP:87
-    SERVERLINES
+      - {address: R3, checks: [{type: file, parameters: {path: DIR/weight-r3, init: 0}}]}`,
+	portPing: `
+    checks: [{type: ping, TIMES}]
+    real_servers: [R1, R3]`,
+	portWord: `
     real_servers:
       - {address: R1, checks: [{type: word, TIMES, parameters: {file: DIR/word-r1}}]}
       - {address: R2, checks: [{type: word, TIMES, parameters: {file: DIR/word-r2}}]}
-      - {address: R3, checks: [{type: word, TIMES, parameters: {file: DIR/word-r3}}]}
-  - address: VIP:88
-    SERVERLINES
+      - {address: R3, checks: [{type: word, TIMES, parameters: {file: DIR/word-r3}}]}`,
+	portFlood: `
     real_servers:
       - {address: R1, checks: [{type: flood, TIMES, parameters: {file: DIR/flood-r1}}]}
-      - {address: R2, checks: [{type: flood, TIMES, parameters: {file: DIR/flood-r2}}]}
-  - address: VIP:89
-    SERVERLINES
+      - {address: R2, checks: [{type: flood, TIMES, parameters: {file: DIR/flood-r2}}]}`,
+	portAll: `
     real_servers:
       - address: R1
         checks:
           - {type: tcp, TIMES, port: 80}
-          - ping
+          - {type: ping, TIMES}
           - {type: misc, TIMES, parameters: {command: [/bin/sh, -c, "exit 32"], dynamic: true}}
           - {type: file, parameters: {path: DIR/weight-r1, init: 7}}
-          - {type: word, TIMES, parameters: {file: DIR/word-r1}}
+          - {type: word, TIMES, parameters: {file: DIR/word-r1}}`,
+}
+
+// rogues are the plugins of the third party. Without TLS they start in half the time.
+const rogues = `
+restart: {min: 5ms, max: 200ms}
+plugins:
+  word: {path: /run/rogue/rogue, args: [word], tls: false}
+  flood: {path: /run/rogue/rogue, args: [flood, DIR/orders], tls: false}
+virtual_servers:
 `
 
 // checkTimes leave a slow machine the time it needs for what is up; what is silent runs
 // into its timeout again and again.
 const (
-	checkTimes = "interval: 500ms, timeout: 2s, retries: 2, retry_delay: 500ms"
-	serverKeys = "scheduler: rr, forwarding: DR, weight: 10"
+	checkTimes = "interval: 1s, timeout: 2s, retries: 2, retry_delay: 500ms"
+	serverKeys = "    scheduler: rr\n    forwarding: DR\n    weight: 10"
 	// faultPatience is for all processes to start, on one processor that others use too.
 	faultPatience = 2 * time.Minute
 )
 
-// faults makes the scene and waits until all checks have said what they say.
-func faults(t *testing.T) *faultScene {
+// faults makes the scene with some of the ports, the client's among them, and waits until
+// all checks have said what they say.
+func faults(t *testing.T, ports ...int) *faultScene {
 	t.Helper()
 	l := lab.New(t, lab.DR, 3)
 	s := &faultScene{scene: &scene{Lab: l, t: t}}
@@ -138,9 +151,21 @@ func faults(t *testing.T) *faultScene {
 	l.Switch.Run("install", "-m", "755", lab.Extra("rogue"), "/run/rogue/rogue")
 
 	s.A = s.Director(l.A, lab.Poised, "")
-	s.A.SetFile("poise.yaml", strings.NewReplacer("TIMES", checkTimes, "SERVERLINES", strings.ReplaceAll(serverKeys, ", ", "\n    "),
-		"SERVER", serverKeys, "VIP", lab.VIP, "R1", s.Address(l.Reals[0]), "R2", s.Address(l.Reals[1]), "R3", s.Address(l.Reals[2]),
-		"DIR", s.A.Dir).Replace(faultConfig))
+	config, table := rogues, map[int]pool{}
+	for _, port := range ports {
+		table[port] = faultTable[port]
+		config += fmt.Sprintf("  - address: %s:%d\n%s%s\n", lab.VIP, port, serverKeys, faultServers[port])
+		s.checkers = append(s.checkers, faultPlugins[port]...)
+	}
+	slices.Sort(s.checkers)
+	s.checkers = slices.Compact(s.checkers)
+	for _, name := range []string{"word", "flood"} {
+		if !slices.Contains(s.checkers, name) {
+			config = strings.Replace(config, "\n  "+name+": ", "\n  # "+name+": ", 1)
+		}
+	}
+	s.A.SetFile("poise.yaml", strings.NewReplacer("TIMES", checkTimes, "R1", s.Address(l.Reals[0]), "R2", s.Address(l.Reals[1]),
+		"R3", s.Address(l.Reals[2]), "DIR", s.A.Dir).Replace(config))
 	for name, text := range map[string]string{
 		"orders": "quiet", "word-r1": "up", "word-r2": "down", "word-r3": "up", "flood-r1": "up", "flood-r2": "down",
 	} {
@@ -148,22 +173,32 @@ func faults(t *testing.T) *faultScene {
 	}
 	started := time.Now()
 	s.A.Start()
-	s.A.WaitIPVS(faultPatience, ipvsadm(faultTable, s.address))
-	s.verdicts("at the start", faultTable)
 	s.running()
+	s.verdicts("at the start", table)
 	t.Logf("all is at work after %v", time.Since(started).Round(time.Millisecond))
-	s.table = watchSteady(t, s.A, s.address, faultTable)
-	s.load = s.scene.load()
+	s.table = watchSteady(t, s.A, s.address, table)
+	s.load = s.StartLoad(2 * requestInterval)
+	requests(t, s.load, 20)
 	s.Begun = time.Now()
 	s.known = sequence(s.A)
 	return s
+}
+
+// eventually is lab.Eventually that looks less often: looking costs what is looked at the
+// one processor.
+func eventually(t *testing.T, timeout time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
+	lab.Eventually(t, timeout, what, func() (bool, string) {
+		time.Sleep(400 * time.Millisecond)
+		return ok()
+	})
 }
 
 // running waits until all processes run, and gives their pids by name.
 func (s *faultScene) running() map[string]int {
 	s.t.Helper()
 	pids := map[string]int{}
-	lab.Eventually(s.t, faultPatience, "all plugins run", func() (bool, string) {
+	eventually(s.t, faultPatience, "all plugins run", func() (bool, string) {
 		status, err := s.A.TryStatus()
 		if err != nil {
 			return false, err.Error()
@@ -175,7 +210,7 @@ func (s *faultScene) running() map[string]int {
 			}
 			pids[p.GetName()] = int(p.GetPid())
 		}
-		return len(pids) > len(checkers), ""
+		return len(pids) > len(s.checkers), ""
 	})
 	return pids
 }
@@ -210,7 +245,7 @@ func ipvsadm(table map[int]pool, address func(string) string) string {
 // servers as the table should.
 func (s *faultScene) verdicts(when string, table map[int]pool) {
 	s.t.Helper()
-	lab.Eventually(s.t, faultPatience, when+": status shows fresh verdicts, as expected", func() (bool, string) {
+	eventually(s.t, faultPatience, when+": status shows fresh verdicts, as expected", func() (bool, string) {
 		status, err := s.A.TryStatus()
 		if err != nil {
 			return false, err.Error()
@@ -241,14 +276,11 @@ func (s *faultScene) verdicts(when string, table map[int]pool) {
 	})
 }
 
-// checkers are the processes with checks, by name.
-var checkers = []string{"checkers", "checkers-net", "script", "word", "flood"}
-
 // processes are those that run now and have checks.
 func (s *faultScene) processes() []int {
 	return slices.DeleteFunc(children(s.A), func(pid int) bool {
 		words := strings.Fields(command(pid))
-		return len(words) < 2 || !slices.Contains(checkers, words[1])
+		return len(words) < 2 || !slices.Contains(s.checkers, words[1])
 	})
 }
 
@@ -263,7 +295,7 @@ func (s *faultScene) trouble() (map[string]*controlv1.Plugin, *controlv1.StatusR
 	status, err := s.A.TryStatus()
 	out := map[string]*controlv1.Plugin{}
 	for _, p := range status.GetPlugins() {
-		if slices.Contains(checkers, p.GetName()) {
+		if slices.Contains(s.checkers, p.GetName()) {
 			out[p.GetName()] = p
 		}
 	}
@@ -273,7 +305,7 @@ func (s *faultScene) trouble() (map[string]*controlv1.Plugin, *controlv1.StatusR
 // told waits for an event about a plugin since the scene began.
 func (s *faultScene) told(name, text string) {
 	s.t.Helper()
-	lab.Eventually(s.t, faultPatience, fmt.Sprintf("an event says of %s: %s", name, text), func() (bool, string) {
+	eventually(s.t, faultPatience, fmt.Sprintf("an event says of %s: %s", name, text), func() (bool, string) {
 		var all strings.Builder
 		for _, e := range s.A.Events() {
 			if e.GetKind() == "plugin" && e.GetObject() == name {
@@ -323,7 +355,7 @@ func (s *faultScene) changed(port int, want pool) {
 	s.t.Helper()
 	s.table.expect(port, want)
 	last, since := uint64(0), time.Now()
-	lab.Eventually(s.t, 30*time.Second, "what led to the change has been told", func() (bool, string) {
+	eventually(s.t, 30*time.Second, "what led to the change has been told", func() (bool, string) {
 		if n := sequence(s.A); n != last {
 			last, since = n, time.Now()
 		}

@@ -21,17 +21,20 @@ import (
 // changes because of it, no pool is emptied, clients are served, and status says what is
 // going on.
 
+// allButFlood are ports whose checks are probed by four processes.
+var allButFlood = []int{portTCP, portHTTP, portSilent, portMisc, portFile, portPing, portWord, portAll}
+
 // TestCheckersStopped stops all processes with checks: once, which is noticed at once, and
 // then again and again, so that nothing is probed for 10 s and more.
 func TestCheckersStopped(t *testing.T) {
-	s := faults(t)
+	s := faults(t, allButFlood...)
 	before, _, err := s.trouble()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.signalAll(syscall.SIGSTOP)
-	for _, name := range checkers {
-		lab.Eventually(t, faultPatience, name+" is another process", func() (bool, string) {
+	for _, name := range s.checkers {
+		eventually(t, faultPatience, name+" is another process", func() (bool, string) {
 			p := s.A.Plugin(name)
 			return p.GetState() == "running" && p.GetPid() != before[name].GetPid() && p.GetRestarts() > before[name].GetRestarts(), p.String()
 		})
@@ -52,13 +55,13 @@ func TestCheckersStopped(t *testing.T) {
 			}
 		}
 	})
-	lab.Eventually(t, faultPatience, "status says that all are silent and their checks not fresh", func() (bool, string) {
+	eventually(t, faultPatience, "status says that all are silent and their checks not fresh", func() (bool, string) {
 		all, status, err := s.trouble()
 		if err != nil {
 			return false, err.Error()
 		}
 		var wrong []string
-		for _, name := range checkers {
+		for _, name := range s.checkers {
 			if p := all[name]; !strings.Contains(p.GetTrouble(), "silent for") || p.GetHeardAt().AsTime().After(time.Now().Add(-3*time.Second)) {
 				wrong = append(wrong, p.String())
 			}
@@ -77,7 +80,7 @@ func TestCheckersStopped(t *testing.T) {
 	stopping.Wait()
 	s.signalAll(syscall.SIGCONT)
 	s.held(fmt.Sprintf("nothing was probed for %v", time.Since(begun).Round(time.Second)))
-	for _, name := range checkers {
+	for _, name := range s.checkers {
 		s.told(name, "silent for")
 		s.told(name, "its checks are probed again")
 		if p := s.A.Plugin(name); p.GetTrouble() != "" {
@@ -111,7 +114,7 @@ func killCheckers(t *testing.T, kills int) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	s := faults(t)
+	s := faults(t, allButFlood...)
 	descriptors := lab.Descriptors(s.A.Pid())
 	victims := map[string]int{}
 	for killed := 0; killed < kills; {
@@ -143,7 +146,7 @@ func killCheckers(t *testing.T, kills int) {
 	if restarts < uint64(kills) {
 		t.Errorf("%d restarts are counted after %d kills", restarts, kills)
 	}
-	lab.Eventually(t, 20*time.Second, "nothing of the killed processes is left", func() (bool, string) {
+	eventually(t, 20*time.Second, "nothing of the killed processes is left", func() (bool, string) {
 		after, scripts := lab.Descriptors(s.A.Pid()), s.sleepers()
 		// A run of the script that never ends, and the one before that is being ended.
 		return after <= descriptors && len(scripts) <= 2, fmt.Sprintf("%d descriptors, %d before; %q", after, descriptors, commands(scripts))
@@ -158,7 +161,7 @@ func (s *faultScene) sleepers() []int {
 // TestCheckersFlood has a plugin send as much as its stream takes, and has poised stand
 // still while verdicts come.
 func TestCheckersFlood(t *testing.T) {
-	s := faults(t)
+	s := faults(t, portTCP, portHTTP, portFile, portWord, portFlood)
 	orders := []string{"flood"}
 	eachCheck(s.A.Status(), func(c *controlv1.Check) {
 		// Of checks that are another process's: the wrong verdicts.
@@ -169,7 +172,7 @@ func TestCheckersFlood(t *testing.T) {
 	before := s.A.Plugin("flood")
 	s.say("orders", strings.Join(orders, " "))
 	begun := time.Now()
-	lab.Eventually(t, faultPatience, "the stream is flooded", func() (bool, string) {
+	eventually(t, faultPatience, "the stream is flooded", func() (bool, string) {
 		p := s.A.Plugin("flood")
 		return p.GetProbes() > before.GetProbes()+1000 && time.Since(begun) > 3*time.Second, p.String()
 	})
@@ -194,7 +197,6 @@ func TestCheckersFlood(t *testing.T) {
 	pids := s.running()
 	s.table.allow(portWord)
 	s.table.allow(portFlood)
-	s.table.allow(portAll)
 	s.A.Signal(syscall.SIGSTOP)
 	stopped := time.Now()
 	s.say("orders", "flap")
@@ -209,7 +211,6 @@ func TestCheckersFlood(t *testing.T) {
 	s.A.Signal(syscall.SIGCONT)
 	s.changed(portWord, pool{"r2": 10, "r3": 10})
 	s.changed(portFlood, pool{"r2": 10})
-	s.changed(portAll, pool{})
 	s.held("poised stood still")
 	for name, pid := range s.running() {
 		if pid != pids[name] {
@@ -231,12 +232,12 @@ func resident(pid int) int {
 // TestCheckersHang has probes hang: functions that keep to no deadline, and scripts that do
 // not end.
 func TestCheckersHang(t *testing.T) {
-	s := faults(t)
+	s := faults(t, portTCP, portHTTP, portSilent, portMisc, portScript, portFile, portWord)
 	// Two of three functions hang: the third check of the process goes on.
 	s.say("word-r1", "hang")
 	s.say("word-r2", "hang")
 	before := s.A.Plugin("word")
-	lab.Eventually(t, faultPatience, "status counts probes that are left out", func() (bool, string) {
+	eventually(t, faultPatience, "status counts probes that are left out", func() (bool, string) {
 		p := s.A.Plugin("word")
 		return p.GetProbesOverdue() > before.GetProbesOverdue()+5, p.String()
 	})
@@ -251,7 +252,7 @@ func TestCheckersHang(t *testing.T) {
 
 	// All hang: this is the plugin's fault, and status says so.
 	s.say("word-r3", "hang")
-	lab.Eventually(t, faultPatience, "status says that probes hang", func() (bool, string) {
+	eventually(t, faultPatience, "status says that probes hang", func() (bool, string) {
 		all, status, err := s.trouble()
 		if err != nil {
 			return false, err.Error()

@@ -150,7 +150,7 @@ func (s *steady) expect(port int, want pool) {
 	s.mu.Lock()
 	s.want[port], s.free[port] = want, true
 	s.mu.Unlock()
-	lab.Eventually(s.t, faultPatience, fmt.Sprintf("the table of port %d is %v", port, want), func() (bool, string) {
+	eventually(s.t, faultPatience, fmt.Sprintf("the table of port %d is %v", port, want), func() (bool, string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		got, err := s.read()

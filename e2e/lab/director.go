@@ -94,10 +94,10 @@ func (d *Director) Start() {
 	} else {
 		pid := filepath.Join(d.Dir, "pid-")
 		// What a killed predecessor left would be taken for a running daemon.
-		for _, p := range []string{"main", "vrrp", "checkers"} {
+		for _, p := range []string{"main", "vrrp", "checkers", "bfd"} {
 			_ = os.Remove(pid + p)
 		}
-		args = []string{"-n", "-l", "-G", "-D", "-f", d.File, "-p", pid + "main", "-r", pid + "vrrp", "-c", pid + "checkers"}
+		args = []string{"-n", "-l", "-G", "-D", "-f", d.File, "-p", pid + "main", "-r", pid + "vrrp", "-c", pid + "checkers", "-b", pid + "bfd"}
 	}
 	cmd := d.Command(program, append(args, d.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,10 +127,10 @@ func TestLocalErrorPairs(t *testing.T) {
 		}
 	}
 	lab.Eventually(t, actPatience, "poise says that it does not know", func() (bool, string) {
-		out, _ := s.sides[0].director.Poise("status")
-		return strings.Contains(out, "unknown"), out
+		out, _ := s.sides[0].director.Poise("events")
+		return strings.Contains(out, "unknown: bind to "+local), out
 	})
-	rows = append(rows, s.acts(list[0], act{"after four probes that could not be made; poise status says unknown", nil, "in", "", ""},
+	rows = append(rows, s.acts(list[0], act{"after four probes that could not be made; poise's events say unknown", nil, "in", "", ""},
 		act{"it is back", address("add"), "in", "", ""})...)
 	for _, x := range s.sides {
 		more(list[0], x, 2)
@@ -193,13 +194,13 @@ func TestMarkPairs(t *testing.T) {
 func TestBFDPairs(t *testing.T) {
 	s := newStage(t)
 	list := entriesOf("BFD_CHECK", Case{Name: "a keepalived as the neighbour", Real: "alpha",
-		Before: "bfd_instance peer {\n\tneighbor_ip " + real + "\n\tsource_ip " + director + "\n\tmin_rx 100\n\tmin_tx 100\n\tidle_tx 200\n\tmultiplier 5\n}\n",
+		Before: "bfd_instance peer {\n\tneighbor_ip " + real + "\n\tsource_ip " + director + "\n\tmin_rx 100\n\tmin_tx 100\n\tmultiplier 5\n}\n",
 		Check:  "BFD_CHECK {\n\t\t\tname peer\n\t\t}\n"})
 	s.start(list)
 	defer s.stop()
 	peers := map[*side]*lab.Director{}
 	for _, x := range s.sides {
-		peers[x] = s.lab.Director(x.servers, lab.Keepalived, "bfd_instance peer {\n\tneighbor_ip "+director+"\n\tsource_ip "+real+"\n\tmin_rx 100\n\tmin_tx 100\n\tidle_tx 200\n\tmultiplier 5\n}\n")
+		peers[x] = s.lab.Director(x.servers, lab.Keepalived, "bfd_instance peer {\n\tneighbor_ip "+director+"\n\tsource_ip "+real+"\n\tmin_rx 100\n\tmin_tx 100\n\tmultiplier 5\n}\n")
 	}
 	up := func(x *side) { peers[x].Start() }
 	down := func(x *side) { peers[x].Kill9() }
@@ -291,17 +292,19 @@ func (x *side) launch(t *testing.T, name string, args ...string) {
 
 // killServers kills what launch has started, with what that has.
 func (x *side) killServers() {
+	var doomed []int // found before any is killed: orphans have another parent
 	for _, cmd := range x.programs {
 		for _, pid := range x.servers.Pids() {
 			for p := pid; p > 1; p = lab.Parent(p) {
 				if p == cmd.Process.Pid {
-					if process, err := os.FindProcess(pid); err == nil {
-						_ = process.Kill()
-					}
+					doomed = append(doomed, pid)
 					break
 				}
 			}
 		}
+	}
+	for _, pid := range doomed {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	x.programs = nil
 }
