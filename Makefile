@@ -38,7 +38,7 @@ lab: deps build ## run CMD in the lab: make lab CMD='ip netns exec a ipvsadm -Ln
 soak: deps build ## what takes longer than make test: 1,000 kills, 100,000 probes of each type and more
 	POISE_SOAK=1 go test -count=1 -timeout 120m -run Soak -v ./e2e/... ./core/pluginhost ./cmd/poise-plugin
 
-bench: deps build ## CPU and memory of checks, poised and keepalived in one run
+bench: deps build ## CPU, memory and lateness of checks, poised and keepalived in turns (10 minutes)
 	go run ./e2e/cmd/bench
 
 fuzz: ## every fuzz target for 20 s each
