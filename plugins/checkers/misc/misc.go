@@ -155,7 +155,7 @@ func unfinished(ctx context.Context, run *process, limit time.Duration, output [
 	case forSlot:
 		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("not run within %s: %d other commands were running", limit, maxRunning)}
 	case forStart:
-		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("not run within %s: the start of another command hangs", limit)}
+		return sdk.Result{Outcome: sdk.Unknown, Reason: fmt.Sprintf("not run within %s: the start of other commands took that long", limit)}
 	case looking, starting:
 		return down("timeout: the command could not be started within %s", limit)
 	default:

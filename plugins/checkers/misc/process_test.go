@@ -179,7 +179,7 @@ func TestHangingStart(t *testing.T) {
 	starts <- struct{}{}
 	got := once(t, newProber(t, nil, "true"), 50*time.Millisecond, sdk.Target{})
 	<-starts
-	if got.Outcome != sdk.Unknown || !strings.Contains(got.Reason, "the start of another command hangs") {
+	if got.Outcome != sdk.Unknown || !strings.Contains(got.Reason, "the start of other commands took that long") {
 		t.Errorf("got %v, want unknown", got)
 	}
 }
