@@ -22,9 +22,10 @@ deps: ## install what tests and demo need from Debian's packages (says which)
 test: deps build unit lab-test ## everything: unit, property, fuzz seeds, race detector, the lab
 	@echo "all tests passed"
 
-unit: build ## all packages but the lab under the race detector, VRRP with real peers too
+unit: build ## all packages but the lab, under the race detector; VRRP and BFD with real peers; first-party plugins through the conformance kit
 	go vet ./...
-	go test -race -timeout 10m $$(go list ./... | grep -v /e2e)
+	go test -race -timeout 10m $$(go list ./... | grep -v -e /e2e -e cmd/poise-plugin)
+	go test -timeout 10m ./cmd/poise-plugin
 
 lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
 	go test -count=1 -timeout 14m ./e2e/...
