@@ -1,0 +1,93 @@
+package parity
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/poise-lb/poise/e2e/fault"
+	"github.com/poise-lb/poise/e2e/lab"
+)
+
+// keepalived has no such checks: their outcomes are of poise alone, against what is
+// expected of them. With are more lines of YAML for the check, a line each.
+
+var grpcs = Set{Checker: "grpc", Cases: []Case{
+	{Name: "up", Kind: fault.GRPC, Steps: "good*4", Want: "w=100"},
+	{Name: "down, up", Kind: fault.GRPC, Steps: "good*2 refuse*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "NOT_SERVING", Kind: fault.GRPC, Steps: "good*2 notserving*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "service not known", Kind: fault.GRPC, Steps: "good*2 unknown*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "no health service", Kind: fault.GRPC, Steps: "good*2 unimplemented*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "an error", Kind: fault.GRPC, Steps: "good*2 error*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "the call never answered", Kind: fault.GRPC, Steps: "good*2 silent*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "never answering", Kind: fault.GRPC, Steps: "good*2 hang*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "half-open", Kind: fault.GRPC, Steps: "good*2 halfopen*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "garbage", Kind: fault.GRPC, Steps: "good*2 garbage*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "connection reset", Kind: fault.GRPC, Steps: "good*2 reset*4 good", Want: "w=100 out@4 w=100@7"},
+	{Name: "flapping", Kind: fault.GRPC, Steps: "good notserving good reset good refuse notserving good", Want: "w=100 out@7 w=100@8"},
+}}
+
+var agents = Set{Checker: "agent", Cases: []Case{
+	{Name: "up", Kind: fault.Agent, Steps: "good*4", Want: "w=100"},
+	{Name: "weights", Kind: fault.Agent, Steps: "100% 75% 0% 150% 100%", Want: "w=100 w=75@2 w=0@3 w=150@4 w=100@5"},
+	{Name: "drain, ready", Kind: fault.Agent, Steps: "up drain 50% ready", Want: "w=100 w=0@2 w=50@4"},
+	{Name: "maint, ready", Kind: fault.Agent, Steps: "up maint*2 ready", Want: "w=100 out@2 w=100@4"},
+	{Name: "down with a reason, retries 1", Kind: fault.Agent, Steps: "up down_#_disk_full*3 up", Want: "w=100 out@3 w=100@5"},
+	{Name: "down, retries 0", Kind: fault.Agent, Steps: "up stopped up fail up", With: "retries: 0", Want: "w=100 out@2 w=100@3 out@4 w=100@5"},
+	{Name: "an agent that is gone says nothing", Kind: fault.Agent, Steps: "75% refuse*3 50%", Want: "w=100 w=75@1 w=50@5"},
+	{Name: "an agent that is gone, unknown: down", Kind: fault.Agent, Steps: "up refuse*3 up", With: "unknown: down", Want: "w=100 out@3 w=100@5"},
+	{Name: "never answering, reset, garbage", Kind: fault.Agent, Steps: "75% hang reset garbage 50%", Want: "w=100 w=75@1 w=50@5"},
+	{Name: "slow", Kind: fault.Agent, Steps: "75% slow:1s*2 50%", Want: "w=100 w=75@1 w=50@4"},
+	{Name: "a line that never ends", Kind: fault.Agent, Steps: "75% endless*2 50%", Want: "w=100 w=75@1 w=50@4"},
+}}
+
+// TestNativeChecks plays what keepalived has not.
+func TestNativeChecks(t *testing.T) {
+	s := newStage(t)
+	x := s.sides[0]
+	s.sides[1] = x // one daemon is both
+	var checks, reals strings.Builder
+	var ports []fault.Port
+	var entries []entry
+	for _, set := range []Set{grpcs, agents} {
+		for _, c := range set.Cases {
+			e := entry{Case: c, checker: set.Checker, port: port(len(entries))}
+			e.service = e.shared(0)
+			entries = append(entries, e)
+			ports = append(ports, fault.Port{Kind: c.Kind, Port: e.port, Steps: c.Steps})
+			lines := "type: " + set.Checker + "\ninterval: 2s\ntimeout: 2s\nretry_delay: 2s\nwarmup: 2s\n" + c.With
+			if !strings.Contains(lines, "retries:") {
+				lines += "\nretries: 1"
+			}
+			fmt.Fprintf(&checks, "  c%d: {%s}\n", e.port, strings.Join(strings.FieldsFunc(lines, func(r rune) bool { return r == '\n' }), ", "))
+			fmt.Fprintf(&reals, "      - {address: %q, checks: [c%d]}\n", fmt.Sprintf("%s:%d", real, e.port), e.port)
+		}
+	}
+	x.faults = s.lab.Faults(x.servers, ports)
+	x.director.SetFile("poise.yaml", fmt.Sprintf("checks:\n%svirtual_servers:\n  - address: %s:%d\n    scheduler: rr\n    forwarding: NAT\n    weight: 100\n    real_servers:\n%s",
+		checks.String(), virtual, entries[0].service, reals.String()))
+	if out, code := x.director.Test("-f", x.director.File); code != 0 {
+		t.Fatalf("poised -t gives %d:\n%s", code, out)
+	}
+	s.watch = lab.WatchTables(t, x.host)
+	x.director.Start()
+	lab.Eventually(t, patience, "all probes have been made", func() (bool, string) {
+		var missing []string
+		for _, e := range entries {
+			if got := len(x.probes(e)); got <= e.number() {
+				missing = append(missing, fmt.Sprintf("%s: %d of %d", e.Name, got, e.number()+1))
+			}
+		}
+		return len(missing) == 0, strings.Join(missing, "\n")
+	})
+	var rows []row
+	for _, e := range entries {
+		r := row{checker: e.checker, name: e.Name, poise: s.outcome(x, e), keepalived: "-", verdict: "as expected"}
+		if r.poise != e.Want {
+			r.verdict = fmt.Sprintf("WRONG: want %q", e.Want)
+			t.Errorf("%s, %s: %q, want %q\n%s", e.checker, e.Name, r.poise, e.Want, times(x.probes(e)))
+		}
+		rows = append(rows, r)
+	}
+	report(rows)
+}
