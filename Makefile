@@ -24,8 +24,10 @@ test: deps build unit lab-test ## everything: unit, property, fuzz seeds, race d
 
 unit: build ## all packages but the lab, under the race detector; VRRP and BFD with real peers; first-party plugins through the conformance kit
 	go vet ./...
-	go test -race -timeout 10m $$(go list ./... | grep -v -e /e2e -e cmd/poise-plugin)
-	go test -timeout 10m ./cmd/poise-plugin
+	@# Most of their time both wait, so they share the processors.
+	go test -timeout 10m ./cmd/poise-plugin & kit=$$!; \
+	go test -race -p 3 -timeout 10m $$(go list ./... | grep -v -e /e2e -e cmd/poise-plugin); status=$$?; \
+	wait $$kit && exit $$status
 
 lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
 	go test -count=1 -timeout 14m ./e2e/...

@@ -144,8 +144,11 @@ func (d *director) plugin(t *testing.T, name string) *controlv1.Plugin {
 func (d *director) verdicts(t *testing.T) string {
 	t.Helper()
 	var out []string
-	for _, r := range d.status(t).GetVirtualServers()[0].GetRealServers() {
-		out = append(out, strings.TrimSpace(r.GetName()+" "+r.GetVerdict()+" "+r.GetReason()))
+	for _, v := range d.status(t).GetVirtualServers() {
+		for _, r := range v.GetRealServers() {
+			out = append(out, strings.TrimSpace(r.GetName()+" "+r.GetVerdict()+" "+r.GetReason()))
+		}
+		break
 	}
 	return strings.Join(out, ", ")
 }
