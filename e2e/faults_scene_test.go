@@ -47,8 +47,8 @@ const (
 // faultTable is the table of the scene: what is missing is down.
 var faultTable = map[int]pool{
 	portTCP:    {"r1": 10, "r2": 10},
-	portHTTP:   {"r1": 10},
-	portSilent: {"r1": 10},
+	portHTTP:   {"r3": 10},
+	portSilent: {"r3": 10},
 	portMisc:   {"r1": 10, "r2": 30},
 	portScript: {"r1": 10},
 	portFile:   {"r1": 17, "r3": 10},
@@ -72,10 +72,10 @@ var faultServers = map[int]string{
     real_servers: [R1, R2, R3]`,
 	portHTTP: `
     checks: [{type: http, TIMES, port: 8081}]
-    real_servers: [R1, R2, R3]`,
+    real_servers: [R1, R3, R4]`,
 	portSilent: `
     checks: [{type: tcp, TIMES, port: 8082}]
-    real_servers: [R1, R2]`,
+    real_servers: [R3, R4]`,
 	portMisc: `
     real_servers:
       - {address: R1, checks: [{type: misc, TIMES, parameters: {command: [/bin/true]}}]}
@@ -92,7 +92,7 @@ var faultServers = map[int]string{
       - {address: R3, checks: [{type: file, parameters: {path: DIR/weight-r3, init: 0}}]}`,
 	portPing: `
     checks: [{type: ping, TIMES}]
-    real_servers: [R1, R3]`,
+    real_servers: [R1, R4]`,
 	portWord: `
     real_servers:
       - {address: R1, checks: [{type: word, TIMES, parameters: {file: DIR/word-r1}}]}
@@ -106,9 +106,9 @@ var faultServers = map[int]string{
     real_servers:
       - address: R1
         checks:
-          - {type: tcp, TIMES, port: 80}
+          - {type: tcp, port: 80, TIMES}
           - {type: ping, TIMES}
-          - {type: misc, TIMES, parameters: {command: [/bin/sh, -c, "exit 32"], dynamic: true}}
+          - {type: misc, address: R2, TIMES, port: 83, parameters: {command: [/bin/sh, -c, "exit 32"], dynamic: true}}
           - {type: file, parameters: {path: DIR/weight-r1, init: 7}}
           - {type: word, TIMES, parameters: {file: DIR/word-r1}}`,
 }
@@ -125,7 +125,7 @@ virtual_servers:
 // checkTimes leave a slow machine the time it needs for what is up; what is silent runs
 // into its timeout again and again.
 const (
-	checkTimes = "interval: 1s, timeout: 2s, retries: 2, retry_delay: 500ms"
+	checkTimes = "interval: 1s, timeout: 4s, retries: 2, retry_delay: 500ms"
 	serverKeys = "    scheduler: rr\n    forwarding: DR\n    weight: 10"
 	// faultPatience is for all processes to start, on one processor that others use too.
 	faultPatience = 2 * time.Minute
@@ -135,14 +135,15 @@ const (
 // all checks have said what they say.
 func faults(t *testing.T, ports ...int) *faultScene {
 	t.Helper()
-	l := lab.New(t, lab.DR, 3)
+	l := lab.New(t, lab.DR, 4)
 	s := &faultScene{scene: &scene{Lab: l, t: t}}
 	s.ProveKernel()
 	s.Serve(l.Reals[0])
 	s.Serve(l.Reals[1])
-	s.Faults(l.Reals[0], []fault.Port{{Kind: fault.HTTP, Port: 8081, Steps: "good"}, {Kind: fault.TCP, Port: 8082, Steps: "good"}})
-	s.Faults(l.Reals[1], []fault.Port{{Kind: fault.HTTP, Port: 8081, Steps: "status:503"}, {Kind: fault.TCP, Port: 8082, Steps: "drop"}})
-	l.Reals[2].Sysctl("net/ipv4/icmp_echo_ignore_all=1")
+	// Not where clients' packets come by: the server of faults looks at all.
+	s.Faults(l.Reals[2], []fault.Port{{Kind: fault.HTTP, Port: 8081, Steps: "good"}, {Kind: fault.TCP, Port: 8082, Steps: "good"}})
+	s.Faults(l.Reals[3], []fault.Port{{Kind: fault.HTTP, Port: 8081, Steps: "status:503"}, {Kind: fault.TCP, Port: 8082, Steps: "drop"}})
+	l.Reals[3].Sysctl("net/ipv4/icmp_echo_ignore_all=1")
 	l.A.IP("address add " + lab.VIP + "/32 dev eth0")
 	// Where only root can write, as it is with /run of other machines.
 	if err := errors.Join(os.Chmod("/run", 0o755), os.MkdirAll("/run/rogue", 0o755)); err != nil {
@@ -165,7 +166,7 @@ func faults(t *testing.T, ports ...int) *faultScene {
 		}
 	}
 	s.A.SetFile("poise.yaml", strings.NewReplacer("TIMES", checkTimes, "R1", s.Address(l.Reals[0]), "R2", s.Address(l.Reals[1]),
-		"R3", s.Address(l.Reals[2]), "DIR", s.A.Dir).Replace(config))
+		"R3", s.Address(l.Reals[2]), "R4", s.Address(l.Reals[3]), "DIR", s.A.Dir).Replace(config))
 	for name, text := range map[string]string{
 		"orders": "quiet", "word-r1": "up", "word-r2": "down", "word-r3": "up", "flood-r1": "up", "flood-r2": "down",
 	} {
@@ -177,7 +178,7 @@ func faults(t *testing.T, ports ...int) *faultScene {
 	s.verdicts("at the start", table)
 	t.Logf("all is at work after %v", time.Since(started).Round(time.Millisecond))
 	s.table = watchSteady(t, s.A, s.address, table)
-	s.load = s.StartLoad(2 * requestInterval)
+	s.load = s.StartLoad(5 * requestInterval)
 	requests(t, s.load, 20)
 	s.Begun = time.Now()
 	s.known = sequence(s.A)

@@ -38,7 +38,7 @@ type steady struct {
 
 // lookInterval is short for a table that is written in one go, and wakes a machine of one
 // processor up often enough.
-const lookInterval = 25 * time.Millisecond
+const lookInterval = 50 * time.Millisecond
 
 // watchSteady starts to look. address gives a host's.
 func watchSteady(t *testing.T, d *lab.Director, address func(host string) string, want map[int]pool) *steady {

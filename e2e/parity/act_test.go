@@ -183,7 +183,7 @@ func TestSharedProbePairs(t *testing.T) {
 // TestMarkPairs has a check that goes through the virtual address: a firewall mark sends
 // it into a virtual server of IPVS.
 func TestMarkPairs(t *testing.T) {
-	playBy(t, together, Set{Checker: "TCP_CHECK", Cases: []Case{
+	newStage(t).play(together, Set{Checker: "TCP_CHECK", Cases: []Case{
 		{Name: "through the virtual address, fwmark", Kind: fault.TCP, Steps: "good*2 refuse*3 good*2", Address: "192.168.1.107",
 			With: "connect_ip " + lab.VIP + "\nconnect_port PORT\nfwmark 5", Want: "in out@4 in@6"},
 		{Name: "the way there", Own: "fwmark 5\nlvs_method DR", Check: "TCP_CHECK {\n connect_port PORT1\n}\n", Ports: []fault.Port{{Kind: fault.TCP, Port: 1, Steps: "good"}}},

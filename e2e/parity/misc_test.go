@@ -29,7 +29,7 @@ var miscs = Set{Checker: "MISC_CHECK", Cases: []Case{
 	{Name: "never ends", Kind: script, Check: misc, Steps: "0*2 sleep*3 0", With: "misc_timeout 2", Want: "in out@4 in@6"},
 	{Name: "alpha, inhibit_on_failure", Kind: script, Check: misc, Steps: "1 0 1*2 0", Real: "alpha\ninhibit_on_failure", Want: "w=0 in@2 w=0@4 in@5"},
 	{Name: "misc_dynamic", Kind: script, Check: misc, Steps: "10 20 2 255 10", Real: "weight 5", With: "misc_dynamic", Want: "w=5 w=8@1 w=18@2 w=0@3 w=253@4 w=8@5"},
-	{Name: "misc_dynamic: 0 leaves the weight", Kind: script, Check: misc, Steps: "10 0*2 20", Real: "weight 5", With: "misc_dynamic", Want: "w=5 w=8@1 w=18@4"},
+	{Name: "misc_dynamic: 0 is the configured weight", Kind: script, Check: misc, Steps: "10 0*2 20", Real: "weight 5", With: "misc_dynamic", Want: "w=5 w=8@1 w=5@2 w=18@4"},
 	{Name: "misc_dynamic: down, up", Kind: script, Check: misc, Steps: "10 1 10 1*3 12", Real: "weight 5", With: "misc_dynamic", Want: "w=5 w=8@1 out@5 w=10@7"},
 	{Name: "two misc_dynamic, 10 and 20 on 5", Kind: script, Steps: "10*4", Real: "weight 5", With: "misc_dynamic",
 		Check: misc + strings.ReplaceAll(misc, "PORT", "PORT1"), Ports: []fault.Port{{Kind: script, Port: 1, Steps: "20"}}, Want: "w=21", Last: true},
@@ -50,7 +50,7 @@ n=0
 n=$((n+1))
 echo $n >n
 i=0
-while read -r step; do i=$((i+1)); [ $i -ge $n ] && break; done <steps
+while read -r line; do step=$line; i=$((i+1)); [ $i -ge $n ] && break; done <steps
 echo "${1##*/} $n $at $step" >>runs
 case $step in
 sleep) exec sleep 60 ;;

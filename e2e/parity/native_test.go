@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/poise-lb/poise/e2e/fault"
-	"github.com/poise-lb/poise/e2e/lab"
 )
 
 // keepalived has no such checks: their outcomes are of poise alone, against what is
@@ -44,50 +43,31 @@ var agents = Set{Checker: "agent", Cases: []Case{
 // TestNativeChecks plays what keepalived has not.
 func TestNativeChecks(t *testing.T) {
 	s := newStage(t)
-	x := s.sides[0]
-	s.sides[1] = x // one daemon is both
-	var checks, reals strings.Builder
-	var ports []fault.Port
-	var entries []entry
-	for _, set := range []Set{grpcs, agents} {
-		for _, c := range set.Cases {
-			e := entry{Case: c, checker: set.Checker, port: port(len(entries))}
-			e.service = e.shared(0)
-			entries = append(entries, e)
-			ports = append(ports, fault.Port{Kind: c.Kind, Port: e.port, Steps: c.Steps})
-			lines := "type: " + set.Checker + "\ninterval: 2s\ntimeout: 2s\nretry_delay: 2s\nwarmup: 2s\n" + c.With
-			if !strings.Contains(lines, "retries:") {
-				lines += "\nretries: 1"
-			}
-			fmt.Fprintf(&checks, "  c%d: {%s}\n", e.port, strings.Join(strings.FieldsFunc(lines, func(r rune) bool { return r == '\n' }), ", "))
-			fmt.Fprintf(&reals, "      - {address: %q, checks: [c%d]}\n", fmt.Sprintf("%s:%d", real, e.port), e.port)
-		}
-	}
-	x.faults = s.lab.Faults(x.servers, ports)
-	x.director.SetFile("poise.yaml", fmt.Sprintf("checks:\n%svirtual_servers:\n  - address: %s:%d\n    scheduler: rr\n    forwarding: NAT\n    weight: 100\n    real_servers:\n%s",
-		checks.String(), virtual, entries[0].service, reals.String()))
-	if out, code := x.director.Test("-f", x.director.File); code != 0 {
-		t.Fatalf("poised -t gives %d:\n%s", code, out)
-	}
-	s.watch = lab.WatchTables(t, x.host)
-	x.director.Start()
-	lab.Eventually(t, patience, "all probes have been made", func() (bool, string) {
-		var missing []string
-		for _, e := range entries {
-			if got := len(x.probes(e)); got <= e.number() {
-				missing = append(missing, fmt.Sprintf("%s: %d of %d", e.Name, got, e.number()+1))
-			}
-		}
-		return len(missing) == 0, strings.Join(missing, "\n")
-	})
-	var rows []row
+	s.native, s.sides = true, s.sides[:1]
+	s.play(together, grpcs, agents)
+}
+
+// nativeConfiguration is poise's YAML for cases that keepalived's language has no words
+// for.
+func nativeConfiguration(entries []entry) string {
+	checks, services, reals := "", []uint16{}, map[uint16]string{}
 	for _, e := range entries {
-		r := row{checker: e.checker, name: e.Name, poise: s.outcome(x, e), keepalived: "-", verdict: "as expected"}
-		if r.poise != e.Want {
-			r.verdict = fmt.Sprintf("WRONG: want %q", e.Want)
-			t.Errorf("%s, %s: %q, want %q\n%s", e.checker, e.Name, r.poise, e.Want, times(x.probes(e)))
+		words := []string{"type: " + e.checker, "interval: 2s", "timeout: 2s", "retry_delay: 2s", "warmup: 2s"}
+		if !strings.Contains(e.With, "retries:") {
+			words = append(words, "retries: 1")
 		}
-		rows = append(rows, r)
+		if e.With != "" {
+			words = append(words, strings.Split(e.With, "\n")...)
+		}
+		checks += fmt.Sprintf("  c%d: {%s}\n", e.port, strings.Join(words, ", "))
+		if reals[e.service] == "" {
+			services = append(services, e.service)
+		}
+		reals[e.service] += fmt.Sprintf("      - {address: %q, checks: [c%d]}\n", fmt.Sprintf("%s:%d", real, e.port), e.port)
 	}
-	report(rows)
+	text := "checks:\n" + checks + "virtual_servers:\n"
+	for _, service := range services {
+		text += fmt.Sprintf("  - address: %s:%d\n    scheduler: rr\n    forwarding: NAT\n    weight: 100\n    real_servers:\n%s", virtual, service, reals[service])
+	}
+	return text
 }

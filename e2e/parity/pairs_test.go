@@ -7,4 +7,4 @@ func TestDatagramPairs(t *testing.T) { play(t, udp, dns) }
 func TestMailPairs(t *testing.T)     { play(t, smtp) }
 func TestWebPairs(t *testing.T)      { play(t, web) }
 func TestSecurePairs(t *testing.T)   { play(t, secure) }
-func TestScriptPairs(t *testing.T)   { playBy(t, 3, miscs) }
+func TestScriptPairs(t *testing.T)   { newStage(t).play(8, miscs) }

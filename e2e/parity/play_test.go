@@ -48,8 +48,10 @@ type side struct {
 type stage struct {
 	t     *testing.T
 	lab   *lab.Lab
-	sides [2]*side // poised, keepalived
+	sides []*side // poised, keepalived
 	watch *lab.Watch
+	// native: there is poised alone, with checks that keepalived has not.
+	native bool
 }
 
 // entry is a case with its set.
@@ -65,13 +67,13 @@ type entry struct {
 // while the whole machine stood still are played again.
 func play(t *testing.T, sets ...Set) {
 	t.Helper()
-	playBy(t, together, sets...)
+	newStage(t).play(together, sets...)
 }
 
-// playBy is play with so many cases at a time.
-func playBy(t *testing.T, at int, sets ...Set) {
+// play plays the cases, so many at a time.
+func (s *stage) play(at int, sets ...Set) {
+	t := s.t
 	t.Helper()
-	s := newStage(t)
 	var entries []entry
 	for i, set := range sets {
 		for _, c := range set.Cases {
@@ -134,7 +136,7 @@ func newStage(t *testing.T) *stage {
 		x.host.IP("address add 2001:db8::2/64 dev eth0", "address add 192.168.1.50/24 dev eth0", "route add "+lab.VIP+" dev eth0")
 		x.servers.IP("address add "+real6+"/64 dev eth0", "address add "+lab.VIP+"/32 dev lo")
 		x.director = l.Director(x.host, daemon, "")
-		s.sides[i] = x
+		s.sides = append(s.sides, x)
 	}
 	s.sides[0].host.ProveKernel()
 	return s
@@ -143,9 +145,8 @@ func newStage(t *testing.T) *stage {
 // start starts servers and daemons with these cases.
 func (s *stage) start(entries []entry) {
 	s.t.Helper()
-	var config strings.Builder
 	var ports, scripts []fault.Port
-	config.WriteString(configuration(entries))
+	config := configuration(entries)
 	for _, e := range entries {
 		list := append([]fault.Port{{Kind: e.Kind, Port: e.key(), Steps: e.fill(e.Steps, e.port)}}, e.Ports...)
 		for i, p := range list {
@@ -169,12 +170,20 @@ func (s *stage) start(entries []entry) {
 				s.t.Fatalf("write the script of %d: %v", p.Port, err)
 			}
 		}
-		x.director.SetFile("keepalived.conf", strings.ReplaceAll(config.String(), "DIR", x.director.Dir))
+		if s.native {
+			x.director.SetFile("poise.yaml", nativeConfiguration(entries))
+			continue
+		}
+		x.director.SetFile("keepalived.conf", strings.ReplaceAll(config, "DIR", x.director.Dir))
 	}
 	if out, code := s.sides[0].director.Test("-f", s.sides[0].director.File); code != 0 {
 		s.t.Fatalf("poised -t gives %d:\n%s", code, out)
 	}
-	s.watch = lab.WatchTables(s.t, s.sides[0].host, s.sides[1].host)
+	var hosts []*lab.Host
+	for _, x := range s.sides {
+		hosts = append(hosts, x.host)
+	}
+	s.watch = lab.WatchTables(s.t, hosts...)
 	for _, x := range s.sides {
 		x.director.Start()
 	}
@@ -227,18 +236,23 @@ func (s *stage) attempt(entries []entry, rows map[uint16]row) (wrong []entry) {
 
 // judge compares what became of a case.
 func (s *stage) judge(e entry) row {
-	poised, keepalived := s.sides[0], s.sides[1]
-	r := row{checker: e.checker, name: e.Name, poise: s.outcome(poised, e), keepalived: s.outcome(keepalived, e), verdict: "same"}
+	poised := s.sides[0]
+	r := row{checker: e.checker, name: e.Name, poise: s.outcome(poised, e), keepalived: "-", verdict: "as expected"}
+	r.detail = "probes of poise:" + times(poised.probes(e))
 	want := e.Want
-	if e.Poise != "" {
-		want, r.verdict = e.Poise, "meant: "+e.Why
+	if !s.native {
+		keepalived := s.sides[1]
+		r.keepalived, r.verdict = s.outcome(keepalived, e), "same"
+		r.detail += "\nprobes of keepalived:" + times(keepalived.probes(e))
+		if e.Poise != "" {
+			want, r.verdict = e.Poise, "meant: "+e.Why
+		}
 	}
-	if r.keepalived != e.Want || r.poise != want {
+	if !s.native && r.keepalived != e.Want || r.poise != want {
 		r.wrong, r.verdict = true, fmt.Sprintf("WRONG: want %q", e.Want)
 		if want != e.Want {
 			r.verdict += fmt.Sprintf(", and %q of poise", want)
 		}
-		r.detail = "probes of keepalived:" + times(keepalived.probes(e)) + "\nprobes of poise:" + times(poised.probes(e))
 	}
 	return r
 }
