@@ -36,6 +36,10 @@ type Checker struct {
 	// the longest timeout of a check.
 	leftOutAt time.Time
 	longest   time.Duration
+	// sent are the checks of the process's set, true, and of the one before, false; strange:
+	// the log has it that the process speaks of others.
+	sent    map[model.CheckID]bool
+	strange bool
 	// unserved are checks whose type the process does not offer.
 	unserved map[model.CheckID]string
 	// conn is the connection to the process that runs; nil: none does.
@@ -83,6 +87,7 @@ func (c *Checker) Run(ctx context.Context, s Session) error {
 	c.mu.Lock()
 	c.stats = Stats{Since: c.stats.Since, HeardAt: c.stats.HeardAt, ProbedAt: c.stats.ProbedAt, SessionAt: time.Now()}
 	c.conn, c.leftOutAt = s.Conn(), time.Time{}
+	c.sent, c.strange = map[model.CheckID]bool{}, false
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -112,6 +117,13 @@ func (c *Checker) Run(ctx context.Context, s Session) error {
 		})
 		c.mu.Lock()
 		c.stats.Checks, c.unserved, c.longest = len(set.GetChecks()), unserved, longest
+		maps.DeleteFunc(c.sent, func(_ model.CheckID, now bool) bool { return !now })
+		for id := range c.sent {
+			c.sent[id] = false
+		}
+		for _, check := range set.GetChecks() {
+			c.sent[model.CheckID(check.GetId())] = true
+		}
 		c.mu.Unlock()
 		if err := stream.Send(&checkv1.RunRequest{Message: &checkv1.RunRequest_SetChecks{SetChecks: set}}); err != nil {
 			return fmt.Errorf("send %d checks: %w", len(set.GetChecks()), firstError(received, err))
@@ -156,6 +168,9 @@ func (c *Checker) receive(stream grpc.BidiStreamingClient[checkv1.RunRequest, ch
 func (c *Checker) takeVerdicts(in *checkv1.Verdicts) {
 	verdicts := make(map[model.CheckID]model.Verdict, len(in.GetVerdicts()))
 	for _, v := range in.GetVerdicts() {
+		if !c.isSent(v.GetCheckId()) {
+			continue
+		}
 		state, ok := decodeState(v.GetState())
 		if !ok {
 			c.logger.Warn("verdict without a state ignored", "check", v.GetCheckId())
@@ -169,6 +184,19 @@ func (c *Checker) takeVerdicts(in *checkv1.Verdicts) {
 	if len(verdicts) > 0 {
 		c.verdicts(verdicts)
 	}
+}
+
+// isSent says whether a check is one that the process probes: a plugin has no say in what
+// others probe. One that is no longer in its set may have been under way.
+func (c *Checker) isSent(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, ever := c.sent[model.CheckID(id)]
+	if !ever && !c.strange {
+		c.strange = true
+		c.logger.Warn("verdicts of checks that the plugin was not given are ignored: a fault of the plugin", "check", id)
+	}
+	return now
 }
 
 func (c *Checker) takeRejected(applied *checkv1.Applied) {

@@ -137,13 +137,18 @@ func TestSendsTheTypesOfTheProcessOnly(t *testing.T) {
 }
 
 func TestTakesVerdictsAndBeats(t *testing.T) {
-	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10)}
+	w := &world{verdicts: make(chan map[model.CheckID]model.Verdict, 10), set: model.CheckSet{Generation: 1, Checks: []model.DesiredCheck{
+		{ID: "a", Check: check("tcp", 80)}, {ID: "b", Check: check("tcp", 81)}, {ID: "other", Check: check("http", 80)},
+	}}}
 	c, f, s, done := start(t, w)
+	receive(t, f.sets)
 	at := time.Now().UTC()
 	f.say <- &checkv1.RunResponse{Message: &checkv1.RunResponse_Verdicts{Verdicts: &checkv1.Verdicts{Verdicts: []*checkv1.Verdict{
 		{CheckId: "a", State: checkv1.VerdictState_VERDICT_STATE_DOWN, Reason: "connection refused", DecidedAt: timestamppb.New(at),
 			Weight: 50, WeightMode: checkv1.WeightMode_WEIGHT_MODE_SCALE, Admin: checkv1.Admin_ADMIN_MAINTENANCE},
 		{CheckId: "b"}, // without a state: nothing to learn from it
+		// Another process's, and nobody's: a plugin has no say in them.
+		{CheckId: "other", State: checkv1.VerdictState_VERDICT_STATE_DOWN}, {CheckId: "z", State: checkv1.VerdictState_VERDICT_STATE_UP},
 	}}}}
 	want := map[model.CheckID]model.Verdict{"a": {State: model.Down, Reason: "connection refused", Since: at,
 		Weight: model.Weight{Mode: model.ScaleWeight, Value: 50}, Admin: model.Maintenance}}
