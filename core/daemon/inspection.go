@@ -200,7 +200,7 @@ func (i inspection) ask(ctx context.Context, inquiries []*inquiry) {
 
 // startPatience bounds the wait for plugins at a start: nothing is forwarded before, and
 // one that does not answer in time is asked again when it runs.
-const startPatience = 3 * time.Second
+const startPatience = 5 * time.Second
 
 // limit is how long plugins have to answer. At a start addresses may wait for this
 // daemon, held by the failover plugin of the one before.
