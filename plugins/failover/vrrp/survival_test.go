@@ -14,6 +14,11 @@ import (
 	failoverv1 "github.com/poise-lb/poise/proto/poise/failover/v1"
 )
 
+// startPatience is how long a process may take to start and go on: less than three
+// adverts, after which another director would take over, which these tests would see.
+const startPatience = 2500 * time.Millisecond
+
+
 // TestKilledAndBackInTime: a new process goes on as master, and nobody notices.
 func TestKilledAndBackInTime(t *testing.T) {
 	t.Parallel()
@@ -25,7 +30,7 @@ func TestKilledAndBackInTime(t *testing.T) {
 		since := time.Now()
 		a.kill()
 		a = l.director(1, dir, http(150))
-		a.await(master, time.Second)
+		a.await(master, startPatience)
 		if _, reason := a.role("VGM"); !strings.Contains(reason, "went on as master") {
 			wrong(t, "reason: %s", reason)
 		}
@@ -47,7 +52,7 @@ func TestKilledAndBackInTime(t *testing.T) {
 	// A configuration that has lost the address while nobody ran takes it away.
 	a.kill()
 	a = l.director(1, dir, http(150, func(in *failoverv1.Instance) { in.Addresses[0].Prefix = "192.0.2.102/32" }))
-	a.await(master, time.Second)
+	a.await(master, startPatience)
 	if l.has(1, vip) || !l.has(1, "192.0.2.102") {
 		wrong(t, "the former address is still there, or the new one is not")
 	}
@@ -93,8 +98,8 @@ func TestHandOver(t *testing.T) {
 		a.do(command{Do: "lose"})
 		time.Sleep(time.Duration(i) * 400 * time.Millisecond) // Different phases of the grid.
 		next := l.director(1, dir, http(150))
-		next.await(master, time.Second)
-		eventually(t, time.Second, "the old process ends", a.ended)
+		next.await(master, startPatience)
+		eventually(t, 3*time.Second, "the old process ends", a.ended)
 		eventually(t, 3*time.Second, "it counts on", func() bool { return next.status("http").GetAdvertsSent() > before+1 })
 		if n := next.status("http").GetBecameMaster(); n != 1 {
 			wrong(t, "became master %d times", n)
@@ -121,7 +126,7 @@ func TestHandOver(t *testing.T) {
 	next := l.director(1, dir, http(140, func(in *failoverv1.Instance) {
 		in.Addresses = append(in.Addresses, &failoverv1.Address{Prefix: "192.0.2.101/32"})
 	}))
-	next.await(master, time.Second)
+	next.await(master, startPatience)
 	eventually(t, time.Second, "it has both addresses", func() bool { return l.has(1, vip) && l.has(1, "192.0.2.101") })
 }
 
@@ -219,7 +224,7 @@ func TestUnprivileged(t *testing.T) {
 	eventually(t, time.Second, "the address is there", func() bool { return l.has(1, vip) })
 	a.do(command{Do: "lose"})
 	next := l.director(1, dir, http(150))
-	next.await(master, time.Second)
+	next.await(master, startPatience)
 	next.do(command{Do: "withdraw"})
 	eventually(t, 3*time.Second, "the address is gone", func() bool { return !l.has(1, vip) })
 }
