@@ -82,9 +82,8 @@ func (*flood) Stop(context.Context, *pluginv1.StopRequest) (*pluginv1.StopRespon
 type session struct {
 	*flood
 	stream checkv1.CheckService_RunServer
-	// files by the id of the check, told is what was said of it last.
-	files map[string]string
-	told  map[string]string
+	// files by the id of the check; words is what is in them, told what was said last.
+	files, words, told map[string]string
 	// sent counts messages, which are told as probes.
 	sent   uint64
 	flip   bool
@@ -113,6 +112,7 @@ func (f *flood) Run(stream checkv1.CheckService_RunServer) error {
 		if len(orders) == 0 {
 			orders = []string{"quiet"}
 		}
+		s.look()
 		for again := time.Now().Add(lookEvery); time.Now().Before(again); {
 			pause := time.Duration(0)
 			switch orders[0] {
@@ -129,7 +129,8 @@ func (f *flood) Run(stream checkv1.CheckService_RunServer) error {
 				if err := s.take(set); err != nil {
 					return err
 				}
-			case <-time.After(pause):
+			default:
+				time.Sleep(pause)
 			}
 			if err := s.act(orders); err != nil {
 				return err
@@ -147,7 +148,15 @@ func (s *session) take(set *checkv1.SetChecks) error {
 		}
 		s.files[c.GetId()] = p.File
 	}
+	s.look()
 	return s.send(&checkv1.RunResponse{Message: &checkv1.RunResponse_Applied{Applied: &checkv1.Applied{Generation: set.GetGeneration()}}})
+}
+
+func (s *session) look() {
+	s.words = map[string]string{}
+	for id, file := range s.files {
+		s.words[id] = word(file)
+	}
 }
 
 // act does once what it is told to.
@@ -165,8 +174,8 @@ func (s *session) act(orders []string) error {
 			s.told[id] = "" // the true one is news after that
 		}
 	default:
-		for id, file := range s.files {
-			if w := word(file); w != s.told[id] || orders[0] == "flood" {
+		for id, w := range s.words {
+			if w != s.told[id] || orders[0] == "flood" {
 				s.told[id] = w
 				state := map[string]checkv1.VerdictState{"up": up, "down": down}[w]
 				out.Verdicts = append(out.Verdicts, verdict(id, state, "its file says so"))
