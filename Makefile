@@ -8,7 +8,7 @@ KIT = cmd/poise-plugin sdk/plugintest sdk/templates
 PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl frr
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test unit lab-test demo lab soak bench fuzz generate lint clean
+.PHONY: help build deps test unit lab-test demo lab pairs soak bench fuzz generate lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,10 @@ unit: build ## all packages but the lab, under the race detector; VRRP and BFD w
 
 lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
 	go test -count=1 -timeout 14m $$(go list ./e2e/... | grep -v /parity)
-	go test -count=1 -timeout 14m -v ./e2e/parity # its output has the table of pairs
+	go test -count=1 -timeout 14m -v -run '(Stream|Datagram)Pairs' ./e2e/parity
+
+pairs: build ## every check by poised and keepalived, fault by fault; the table is in the output
+	go test -count=1 -timeout 60m -v ./e2e/parity
 
 demo: deps build ## two directors, two real servers, kills and a timeline; under two minutes
 	go run ./e2e/cmd/demo
@@ -41,7 +44,8 @@ lab: deps build ## run CMD in the lab: make lab CMD='ip netns exec a ipvsadm -Ln
 	go run ./e2e/cmd/lab $(if $(CMD),'$(CMD)')
 
 soak: deps build ## what takes longer than make test: 1,000 kills, 100,000 probes of each type and more
-	POISE_SOAK=1 go test -count=1 -timeout 120m -run Soak -v ./e2e/... ./core/pluginhost ./cmd/poise-plugin
+	POISE_SOAK=1 go test -count=1 -timeout 120m -run 'Soak|TestCheckers' -v $$(go list ./e2e/... | grep -v /parity) ./core/pluginhost ./cmd/poise-plugin
+	$(MAKE) pairs
 
 bench: deps build ## CPU, memory and lateness of checks, poised and keepalived in turns (10 minutes)
 	go run ./e2e/cmd/bench

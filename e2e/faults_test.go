@@ -27,6 +27,7 @@ var allButFlood = []int{portTCP, portHTTP, portSilent, portMisc, portFile, portP
 // TestCheckersStopped stops all processes with checks: once, which is noticed at once, and
 // then again and again, so that nothing is probed for 10 s and more.
 func TestCheckersStopped(t *testing.T) {
+	soakOnly(t)
 	s := faults(t, allButFlood...)
 	before, _, err := s.trouble()
 	if err != nil {
@@ -101,7 +102,10 @@ func eachCheck(status *controlv1.StatusResponse, f func(*controlv1.Check)) {
 
 // TestCheckersKilled kills processes with checks, any at any moment, 30 times: a start takes
 // a second on this kernel.
-func TestCheckersKilled(t *testing.T) { killCheckers(t, 30) }
+func TestCheckersKilled(t *testing.T) {
+	soakOnly(t)
+	killCheckers(t, 30)
+}
 
 // TestSoakCheckersKilled does it 100 times and more.
 func TestSoakCheckersKilled(t *testing.T) {
@@ -162,6 +166,7 @@ func (s *faultScene) sleepers() []int {
 // TestCheckersFlood has a plugin send as much as its stream takes, and has poised stand
 // still while verdicts come.
 func TestCheckersFlood(t *testing.T) {
+	soakOnly(t)
 	s := faults(t, portTCP, portHTTP, portFile, portWord, portFlood)
 	orders := []string{"flood"}
 	eachCheck(s.A.Status(), func(c *controlv1.Check) {
@@ -233,6 +238,7 @@ func resident(pid int) int {
 // TestCheckersHang has probes hang: functions that keep to no deadline, and scripts that do
 // not end.
 func TestCheckersHang(t *testing.T) {
+	soakOnly(t)
 	s := faults(t, portTCP, portHTTP, portSilent, portMisc, portScript, portFile, portWord)
 	// Two of three functions hang: the third check of the process goes on.
 	s.say("word-r1", "hang")

@@ -18,7 +18,6 @@ import (
 // adverts, after which another director would take over, which these tests would see.
 const startPatience = 2500 * time.Millisecond
 
-
 // TestKilledAndBackInTime: a new process goes on as master, and nobody notices.
 func TestKilledAndBackInTime(t *testing.T) {
 	t.Parallel()
