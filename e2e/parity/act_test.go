@@ -143,7 +143,7 @@ func TestLocalErrorPairs(t *testing.T) {
 func TestSharedProbePairs(t *testing.T) {
 	s := newStage(t)
 	check := "TCP_CHECK {\n connect_port 10000\n}\n"
-	list := entriesOf("TCP_CHECK", Case{Name: "first", Kind: fault.TCP, Steps: "good*8 refuse*12 good", Own: virtual + " PORT", Check: check},
+	list := entriesOf("TCP_CHECK", Case{Name: "first", Kind: fault.TCP, Steps: "good*4 refuse*6 good", Own: virtual + " PORT", Check: check},
 		Case{Name: "second", Own: virtual + " PORT", Check: check})
 	s.start(list)
 	defer s.stop()
@@ -151,14 +151,14 @@ func TestSharedProbePairs(t *testing.T) {
 	for i, e := range list {
 		count := list[0]
 		lab.Eventually(t, patience, "all probes", func() (bool, string) {
-			return len(s.sides[0].probes(count)) > 22 && len(s.sides[1].probes(count)) > 24, ""
+			return len(s.sides[0].probes(count)) > 12 && len(s.sides[1].probes(count)) > 14, ""
 		})
 		e.Kind, e.Steps = count.Kind, count.Steps
 		r := row{checker: e.checker, name: "equal checks: " + e.Name, verdict: "meant: poise makes one probe for both virtual servers"}
-		r.poise, r.keepalived = s.outcomeOf(s.sides[0], e, count, 22), s.outcomeOf(s.sides[1], e, count, 24)
-		if r.poise != "in out@10 in@21" {
+		r.poise, r.keepalived = s.outcomeOf(s.sides[0], e, count, 12), s.outcomeOf(s.sides[1], e, count, 14)
+		if r.poise != "in out@6 in@11" {
 			r.wrong = true
-			t.Errorf("%d: poise %q, want in out@10 in@21\n%s", i, r.poise, times(s.sides[0].probes(count)))
+			t.Errorf("%d: poise %q, want in out@6 in@11\n%s", i, r.poise, times(s.sides[0].probes(count)))
 		}
 		states := strings.Fields(r.keepalived)
 		if len(states) != 3 || !strings.HasPrefix(states[1], "out@") || !strings.HasPrefix(states[2], "in@") {
@@ -167,15 +167,15 @@ func TestSharedProbePairs(t *testing.T) {
 		rows = append(rows, r)
 	}
 	// In the time of some of poise's probes keepalived makes twice as many.
-	from, until := s.sides[0].probes(list[0])[1].At, s.sides[0].probes(list[0])[7].At
+	from, until := s.sides[0].probes(list[0])[1].At, s.sides[0].probes(list[0])[5].At
 	n := 0
 	for _, p := range s.sides[1].probes(list[0]) {
 		if p.At.After(from) && p.At.Before(until) {
 			n++
 		}
 	}
-	if n < 9 || n > 15 {
-		t.Errorf("keepalived made %d probes in the time of 6 of poise's", n)
+	if n < 6 || n > 11 {
+		t.Errorf("keepalived made %d probes in the time of 4 of poise's", n)
 	}
 	report(rows)
 }

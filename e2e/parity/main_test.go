@@ -11,9 +11,11 @@ import (
 // groups share the machines; the longest is first.
 var groups = []lab.Group{
 	{Name: "parity-web", Tests: regexp.MustCompile(`Web`)},
+	{Name: "parity-script", Tests: regexp.MustCompile(`Script`)},
 	{Name: "parity-stream", Tests: regexp.MustCompile(`Stream`)},
 	{Name: "parity-datagram", Tests: regexp.MustCompile(`Datagram`)},
 	{Name: "parity-secure", Tests: regexp.MustCompile(`Secure`)},
+	{Name: "parity-mail", Tests: regexp.MustCompile(`Mail|Body`)},
 	{Name: "parity-rest", Tests: regexp.MustCompile(`.`)},
 }
 
