@@ -13,8 +13,8 @@ var groups = []lab.Group{
 	{Name: "traffic", Tests: regexp.MustCompile(`^TestTraffic`)},
 	{Name: "peers", Tests: regexp.MustCompile(`^Test(PeerKeepalived|TableEqualsKeepalived)$`)},
 	{Name: "kills", Tests: regexp.MustCompile(`Chaos$|^TestStoppedPlugins$`)},
-	{Name: "faults", Tests: regexp.MustCompile(`Checkers(Stopped|Killed)$`), Programs: rogue},
-	{Name: "floods", Tests: regexp.MustCompile(`^TestCheckers`), Programs: rogue},
+	{Name: "faults", Tests: regexp.MustCompile(`Checkers(Stopped|Killed)$`), Programs: rogue, Soak: true},
+	{Name: "floods", Tests: regexp.MustCompile(`^TestCheckers`), Programs: rogue, Soak: true},
 	{Name: "rest", Tests: regexp.MustCompile(`.`)},
 }
 

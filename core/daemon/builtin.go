@@ -42,7 +42,8 @@ const (
 	// beatInterval and beatTimeout: a process that stops is noticed within 5 s.
 	beatInterval = time.Second
 	beatTimeout  = 4 * time.Second
-	// startTimeout bounds the start of a plugin up to its first answer.
+	// startTimeout is how long somebody waits for plugins: systemd for the table, a reload
+	// for what they say of it. The start of a process may take longer on a busy machine.
 	startTimeout = 10 * time.Second
 )
 

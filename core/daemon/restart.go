@@ -84,7 +84,7 @@ func (d *Daemon) replaceOffers(name string, info *pluginv1.DescribeResponse) {
 
 // awaitRunning waits until a process runs, and says why it does not.
 func (d *Daemon) awaitRunning(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pluginhost.DefaultStartTimeout)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()

@@ -14,8 +14,9 @@ import (
 )
 
 // DefaultStartTimeout bounds a start, from fork to the answer to Configure, and the
-// wait for the first beat.
-const DefaultStartTimeout = 10 * time.Second
+// wait for the first beat. A machine with more to do than it can is not helped by
+// processes that are killed while they start, and started again.
+const DefaultStartTimeout = 30 * time.Second
 
 // Options of a Host.
 type Options struct {

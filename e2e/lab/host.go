@@ -258,8 +258,9 @@ func Eventually(t TB, timeout time.Duration, what string, ok func() (bool, strin
 	}
 }
 
-// pollInterval leaves the one processor of a machine to what is waited for.
-const pollInterval = 50 * time.Millisecond
+// pollInterval leaves the one processor of a machine to what is waited for: a question to
+// poised costs it tens of milliseconds on a slow one.
+const pollInterval = 200 * time.Millisecond
 
 // Poll waits until ok says so.
 func Poll(timeout time.Duration, what string, ok func() (bool, string)) error {

@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +27,8 @@ type Group struct {
 	Name string
 	// Tests matches the names of its tests. The first group that matches has the test.
 	Tests *regexp.Regexp
+	// Soak: its tests take minutes and run only if POISE_SOAK is set.
+	Soak bool
 	// Programs are packages, relative to the repository, that are built for the group; its
 	// tests find them by Extra.
 	Programs []string
@@ -122,13 +123,15 @@ func outside(groups []Group) (int, error) {
 	return r.status, nil
 }
 
-// machines is how many run at a time: POISE_E2E_MACHINES, or one for each processor.
+// machines is how many run at a time: POISE_E2E_MACHINES, or one. Two on one host whose
+// pages are shadowed by its hypervisor fight for that one's lock: each was four times as
+// slow as alone, on a processor of its own.
 func machines() int {
 	n := 0
 	if _, err := fmt.Sscan(os.Getenv("POISE_E2E_MACHINES"), &n); err == nil && n > 0 {
 		return n
 	}
-	return runtime.NumCPU()
+	return 1
 }
 
 // job is a group with those of its tests that were asked for.
@@ -159,6 +162,9 @@ func plan(self string, groups []Group) ([]job, error) {
 				taken[name] = true
 				j.tests = append(j.tests, name)
 			}
+		}
+		if g.Soak && os.Getenv("POISE_SOAK") == "" {
+			continue
 		}
 		if len(j.tests) > 0 {
 			jobs = append(jobs, j)

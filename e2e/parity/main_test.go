@@ -10,6 +10,7 @@ import (
 
 // groups share the machines; the longest is first.
 var groups = []lab.Group{
+	{Name: "parity-brief", Tests: regexp.MustCompile(`Brief`)},
 	{Name: "parity-web", Tests: regexp.MustCompile(`Web`)},
 	{Name: "parity-script", Tests: regexp.MustCompile(`Script`)},
 	{Name: "parity-stream", Tests: regexp.MustCompile(`Stream`)},
