@@ -408,6 +408,10 @@ func TestStatusOfChecks(t *testing.T) {
 	d := startDirector(t, dir, text+"plugins:\n  cache: {path: "+path+", args: [types=redis]}\n")
 	servers := func() []*controlv1.RealServer { return d.status(t).GetVirtualServers()[0].GetRealServers() }
 	eventually(t, "both plugins' verdicts are there", func() bool {
+		// Until its first set is there a status has no virtual servers.
+		if len(d.status(t).GetVirtualServers()) == 0 {
+			return false
+		}
 		s := servers()
 		return s[1].GetVerdict() == "up" && s[0].GetChecks()[1].GetVerdict() == "up"
 	})
