@@ -25,13 +25,12 @@ deps: ## install what tests and demo need from Debian's packages (says which)
 test: deps build unit lab-test ## everything: unit, property, fuzz seeds, race detector, the lab
 	@echo "all tests passed"
 
-unit: build ## all packages but the lab, under the race detector; VRRP and BFD with real peers; first-party plugins through the conformance kit
+unit: build ## all packages but the lab and the kit, under the race detector; VRRP and BFD with real peers
 	go vet ./...
 	go test -race -timeout 10m $$(go list ./... | grep -v -e /e2e $(KIT:%=-e %))
-	go test -p 4 -timeout 10m $(KIT:%=./%/...)
 
-lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux)
-	go test -count=1 -timeout 14m $$(go list ./e2e/... | grep -v /parity)
+lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux); beside it what runs on this one, and first-party plugins through the conformance kit
+	go test -count=1 -p 2 -timeout 14m ./e2e $$(go list ./e2e/... | grep -v -e /parity -e /e2e$$) $(KIT:%=./%/...)
 	go test -count=1 -timeout 14m -v -run BriefPairs ./e2e/parity
 
 pairs: build ## every check by poised and keepalived, fault by fault; the table is in the output

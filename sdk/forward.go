@@ -30,6 +30,16 @@ func (s *forwardService) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (
 	return out, asStatus(err, codes.Internal)
 }
 
+// Import passes on.
+func (s *forwardService) Import(ctx context.Context, r *forwardv1.ImportRequest) (*forwardv1.ImportResponse, error) {
+	importer, ok := s.forwarder.(Importer)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "this forwarder has nothing to import from")
+	}
+	out, err := importer.Import(ctx, r)
+	return out, asStatus(err, codes.Internal)
+}
+
 // Watch passes on, until the stream breaks.
 func (s *forwardService) Watch(r *forwardv1.WatchRequest, stream forwardv1.ForwardService_WatchServer) error {
 	interval := r.GetCountersInterval().AsDuration()

@@ -215,6 +215,28 @@ type Forwarder interface {
 	Stop(ctx context.Context, mode pluginv1.StopMode) error
 }
 
+// ServiceValidator is an optional ability of a Forwarder (the feature validate-service): it
+// says what of a virtual server its platform cannot do, before anything is applied. It has
+// no side effects. Paths are in the field names of poise.forward.v1.VirtualServer:
+// "/scheduler", "/real_servers/2/method"; below "/parameters_json" they go on into the
+// forwarder's own parameters: "/parameters_json/snat".
+type ServiceValidator interface {
+	ValidateService(v *forwardv1.VirtualServer) []Problem
+}
+
+// MemberKeeper is an optional ability of a Forwarder (the feature members): it is also sent
+// real servers that are down (offline), and a sorry server that is not needed, because its
+// platform keeps them.
+type MemberKeeper interface {
+	KeepsMembers()
+}
+
+// Importer is an optional ability of a Forwarder (the feature import): it describes what
+// forwards today, so that poise can take it over. It changes nothing.
+type Importer interface {
+	Import(ctx context.Context, r *forwardv1.ImportRequest) (*forwardv1.ImportResponse, error)
+}
+
 // Failover runs failover groups; the contract is in poise.failover.v1.
 type Failover interface {
 	// Configure is called before anything else, and again when settings change.

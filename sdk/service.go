@@ -13,7 +13,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
@@ -29,7 +31,12 @@ type pluginService struct {
 
 // featureValidatePlugin says that Validate takes the plugin's own parameters too: an item
 // without interface and type.
-const featureValidatePlugin = "validate-plugin"
+const (
+	featureValidatePlugin  = "validate-plugin"
+	featureValidateService = "validate-service"
+	featureMembers         = "members"
+	featureImport          = "import"
+)
 
 // Describe says what the Plugin holds.
 func (s *pluginService) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
@@ -44,6 +51,12 @@ func (s *pluginService) Describe(context.Context, *pluginv1.DescribeRequest) (*p
 	for _, kind := range slices.Sorted(maps.Keys(s.plugin.Checkers)) {
 		add(pluginv1.Interface_INTERFACE_CHECK, kind, s.plugin.Checkers[kind])
 	}
+	for feature, has := range s.forwarderFeatures() {
+		if has {
+			out.Features = append(out.Features, feature)
+		}
+	}
+	slices.Sort(out.Features)
 	if s.plugin.Forwarder != nil {
 		add(pluginv1.Interface_INTERFACE_FORWARD, s.plugin.ForwarderType, s.plugin.Forwarder)
 	}
@@ -51,6 +64,15 @@ func (s *pluginService) Describe(context.Context, *pluginv1.DescribeRequest) (*p
 		add(pluginv1.Interface_INTERFACE_FAILOVER, s.plugin.FailoverType, s.plugin.Failover)
 	}
 	return out, nil
+}
+
+// forwarderFeatures are the optional abilities of a forwarder, and whether this one has
+// them.
+func (s *pluginService) forwarderFeatures() map[string]bool {
+	_, validates := s.plugin.Forwarder.(ServiceValidator)
+	_, keeps := s.plugin.Forwarder.(MemberKeeper)
+	_, imports := s.plugin.Forwarder.(Importer)
+	return map[string]bool{featureValidateService: validates, featureMembers: keeps, featureImport: imports}
 }
 
 // Validate asks each kind about its items.
@@ -89,6 +111,12 @@ func (s *pluginService) validate(item *pluginv1.ValidateItem) (problems []Proble
 		return []Problem{{Message: fmt.Sprintf("plugin %s has no %s of type %q", s.plugin.Name, interfaceNames[item.GetInterface()], item.GetType())}}
 	}
 	switch a := ability.(type) {
+	case ServiceValidator:
+		v := &forwardv1.VirtualServer{}
+		if err := protojson.Unmarshal(item.GetParametersJson(), v); err != nil {
+			return []Problem{{Message: fmt.Sprintf("the virtual server cannot be read: %v", err)}}
+		}
+		return a.ValidateService(v)
 	case Validator:
 		return a.Validate(item.GetParametersJson())
 	case Checker:

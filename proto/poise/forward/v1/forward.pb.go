@@ -471,9 +471,12 @@ type VirtualServer struct {
 	// The real servers that should be in the table; address and port are unique.
 	RealServers []*RealServer `protobuf:"bytes,8,rep,name=real_servers,json=realServers,proto3" json:"real_servers,omitempty"`
 	// In Observe and Watch: what the service has carried.
-	Counters      *Counters `protobuf:"bytes,9,opt,name=counters,proto3" json:"counters,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Counters *Counters `protobuf:"bytes,9,opt,name=counters,proto3" json:"counters,omitempty"`
+	// The forwarder's own parameters of this virtual server, as JSON (`f5:` of a virtual
+	// server); empty: none.
+	ParametersJson []byte `protobuf:"bytes,10,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *VirtualServer) Reset() {
@@ -569,6 +572,13 @@ func (x *VirtualServer) GetCounters() *Counters {
 	return nil
 }
 
+func (x *VirtualServer) GetParametersJson() []byte {
+	if x != nil {
+		return x.ParametersJson
+	}
+	return nil
+}
+
 // RealServer is one destination of a virtual server.
 type RealServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -592,7 +602,14 @@ type RealServer struct {
 	// See upper_threshold; 0: three quarters of it.
 	LowerThreshold uint32 `protobuf:"varint,9,opt,name=lower_threshold,json=lowerThreshold,proto3" json:"lower_threshold,omitempty"`
 	// In Observe and Watch: what it has carried.
-	Counters      *Counters `protobuf:"bytes,10,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,10,opt,name=counters,proto3" json:"counters,omitempty"`
+	// It is down or in maintenance: no new connections, those that stand go on. Only a
+	// forwarder with the feature "members" is sent such a real server; for the others it is
+	// left out. weight is the one it has when it is up.
+	Offline bool `protobuf:"varint,11,opt,name=offline,proto3" json:"offline,omitempty"`
+	// It is the sorry server: it serves while no other real server takes connections. Only
+	// a forwarder with the feature "members" is sent it while it is not needed.
+	Sorry         bool `protobuf:"varint,12,opt,name=sorry,proto3" json:"sorry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +712,20 @@ func (x *RealServer) GetCounters() *Counters {
 		return x.Counters
 	}
 	return nil
+}
+
+func (x *RealServer) GetOffline() bool {
+	if x != nil {
+		return x.Offline
+	}
+	return false
+}
+
+func (x *RealServer) GetSorry() bool {
+	if x != nil {
+		return x.Sorry
+	}
+	return false
 }
 
 // Counters is what a service or a real server has carried since it was made.
@@ -1380,6 +1411,300 @@ func (*WatchResponse_Observed) isWatchResponse_Message() {}
 
 func (*WatchResponse_Drift) isWatchResponse_Message() {}
 
+// ImportRequest asks for what forwards today.
+type ImportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to look at, in the forwarder's own words (f5: a partition); empty: what the
+	// forwarder manages.
+	Scope         string `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportRequest) Reset() {
+	*x = ImportRequest{}
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportRequest) ProtoMessage() {}
+
+func (x *ImportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
+func (*ImportRequest) Descriptor() ([]byte, []int) {
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ImportRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// ImportResponse is what forwards today, as far as poise has words for it.
+type ImportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their names.
+	VirtualServers []*ImportedVirtualServer `protobuf:"bytes,1,rep,name=virtual_servers,json=virtualServers,proto3" json:"virtual_servers,omitempty"`
+	// What could not be translated, and what differs.
+	Notes         []*ImportNote `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportResponse) Reset() {
+	*x = ImportResponse{}
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportResponse) ProtoMessage() {}
+
+func (x *ImportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportResponse.ProtoReflect.Descriptor instead.
+func (*ImportResponse) Descriptor() ([]byte, []int) {
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ImportResponse) GetVirtualServers() []*ImportedVirtualServer {
+	if x != nil {
+		return x.VirtualServers
+	}
+	return nil
+}
+
+func (x *ImportResponse) GetNotes() []*ImportNote {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// ImportedVirtualServer is one virtual server that could be translated.
+type ImportedVirtualServer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the forwarder: "/Common/web".
+	Origin string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Required. parameters_json has what only this forwarder knows.
+	VirtualServer *VirtualServer `protobuf:"bytes,2,opt,name=virtual_server,json=virtualServer,proto3" json:"virtual_server,omitempty"`
+	// Checks that come closest to what watches its real servers today.
+	Checks        []*ImportedCheck `protobuf:"bytes,3,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedVirtualServer) Reset() {
+	*x = ImportedVirtualServer{}
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedVirtualServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedVirtualServer) ProtoMessage() {}
+
+func (x *ImportedVirtualServer) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedVirtualServer.ProtoReflect.Descriptor instead.
+func (*ImportedVirtualServer) Descriptor() ([]byte, []int) {
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ImportedVirtualServer) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *ImportedVirtualServer) GetVirtualServer() *VirtualServer {
+	if x != nil {
+		return x.VirtualServer
+	}
+	return nil
+}
+
+func (x *ImportedVirtualServer) GetChecks() []*ImportedCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// ImportedCheck is a check for the real servers of an imported virtual server.
+type ImportedCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Its type: "http".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Its parameters as JSON; empty: none.
+	ParametersJson []byte `protobuf:"bytes,2,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
+	// Time between probes; absent: poise's default.
+	Interval *durationpb.Duration `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`
+	// Time a probe may take; absent: poise's default.
+	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportedCheck) Reset() {
+	*x = ImportedCheck{}
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportedCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportedCheck) ProtoMessage() {}
+
+func (x *ImportedCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportedCheck.ProtoReflect.Descriptor instead.
+func (*ImportedCheck) Descriptor() ([]byte, []int) {
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ImportedCheck) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ImportedCheck) GetParametersJson() []byte {
+	if x != nil {
+		return x.ParametersJson
+	}
+	return nil
+}
+
+func (x *ImportedCheck) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *ImportedCheck) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// ImportNote says what was not translated.
+type ImportNote struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The object: "/Common/web".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Required. What of it was left out or differs, and what to do.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportNote) Reset() {
+	*x = ImportNote{}
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportNote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportNote) ProtoMessage() {}
+
+func (x *ImportNote) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportNote.ProtoReflect.Descriptor instead.
+func (*ImportNote) Descriptor() ([]byte, []int) {
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ImportNote) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ImportNote) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Drift is what was found changed by somebody else and repaired.
 type Drift struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1396,7 +1721,7 @@ type Drift struct {
 
 func (x *Drift) Reset() {
 	*x = Drift{}
-	mi := &file_poise_forward_v1_forward_proto_msgTypes[12]
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1733,7 @@ func (x *Drift) String() string {
 func (*Drift) ProtoMessage() {}
 
 func (x *Drift) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_forward_v1_forward_proto_msgTypes[12]
+	mi := &file_poise_forward_v1_forward_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1746,7 @@ func (x *Drift) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drift.ProtoReflect.Descriptor instead.
 func (*Drift) Descriptor() ([]byte, []int) {
-	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{12}
+	return file_poise_forward_v1_forward_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Drift) GetFoundAt() *timestamppb.Timestamp {
@@ -1456,7 +1781,7 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x126\n" +
 	"\bprotocol\x18\x03 \x01(\x0e2\x1a.poise.forward.v1.ProtocolR\bprotocol\x12\x16\n" +
 	"\x06fwmark\x18\x04 \x01(\rR\x06fwmark\x120\n" +
-	"\x06family\x18\x05 \x01(\x0e2\x18.poise.forward.v1.FamilyR\x06family\"\xc8\x03\n" +
+	"\x06family\x18\x05 \x01(\x0e2\x18.poise.forward.v1.FamilyR\x06family\"\xf1\x03\n" +
 	"\rVirtualServer\x12.\n" +
 	"\x03key\x18\x01 \x01(\v2\x1c.poise.forward.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12'\n" +
@@ -1467,7 +1792,9 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\n" +
 	"one_packet\x18\a \x01(\bR\tonePacket\x12?\n" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.forward.v1.RealServerR\vrealServers\x126\n" +
-	"\bcounters\x18\t \x01(\v2\x1a.poise.forward.v1.CountersR\bcounters\"\xb9\x03\n" +
+	"\bcounters\x18\t \x01(\v2\x1a.poise.forward.v1.CountersR\bcounters\x12'\n" +
+	"\x0fparameters_json\x18\n" +
+	" \x01(\fR\x0eparametersJson\"\xe9\x03\n" +
 	"\n" +
 	"RealServer\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
@@ -1482,7 +1809,9 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x0fupper_threshold\x18\b \x01(\rR\x0eupperThreshold\x12'\n" +
 	"\x0flower_threshold\x18\t \x01(\rR\x0elowerThreshold\x126\n" +
 	"\bcounters\x18\n" +
-	" \x01(\v2\x1a.poise.forward.v1.CountersR\bcounters\"\x86\x02\n" +
+	" \x01(\v2\x1a.poise.forward.v1.CountersR\bcounters\x12\x18\n" +
+	"\aoffline\x18\v \x01(\bR\aoffline\x12\x14\n" +
+	"\x05sorry\x18\f \x01(\bR\x05sorry\"\x86\x02\n" +
 	"\bCounters\x12 \n" +
 	"\vconnections\x18\x01 \x01(\x04R\vconnections\x12\x1d\n" +
 	"\n" +
@@ -1537,7 +1866,25 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x04beat\x18\x01 \x01(\v2\x15.poise.plugin.v1.BeatH\x00R\x04beat\x12?\n" +
 	"\bobserved\x18\x02 \x01(\v2!.poise.forward.v1.ObserveResponseH\x00R\bobserved\x12/\n" +
 	"\x05drift\x18\x03 \x01(\v2\x17.poise.forward.v1.DriftH\x00R\x05driftB\t\n" +
-	"\amessage\"\x8f\x01\n" +
+	"\amessage\"%\n" +
+	"\rImportRequest\x12\x14\n" +
+	"\x05scope\x18\x01 \x01(\tR\x05scope\"\x96\x01\n" +
+	"\x0eImportResponse\x12P\n" +
+	"\x0fvirtual_servers\x18\x01 \x03(\v2'.poise.forward.v1.ImportedVirtualServerR\x0evirtualServers\x122\n" +
+	"\x05notes\x18\x02 \x03(\v2\x1c.poise.forward.v1.ImportNoteR\x05notes\"\xb0\x01\n" +
+	"\x15ImportedVirtualServer\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12F\n" +
+	"\x0evirtual_server\x18\x02 \x01(\v2\x1f.poise.forward.v1.VirtualServerR\rvirtualServer\x127\n" +
+	"\x06checks\x18\x03 \x03(\v2\x1f.poise.forward.v1.ImportedCheckR\x06checks\"\xb8\x01\n" +
+	"\rImportedCheck\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12'\n" +
+	"\x0fparameters_json\x18\x02 \x01(\fR\x0eparametersJson\x125\n" +
+	"\binterval\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\">\n" +
+	"\n" +
+	"ImportNote\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\x8f\x01\n" +
 	"\x05Drift\x125\n" +
 	"\bfound_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\afoundAt\x12\x18\n" +
 	"\arepairs\x18\x02 \x03(\tR\arepairs\x125\n" +
@@ -1572,11 +1919,12 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\bSyncRole\x12\x19\n" +
 	"\x15SYNC_ROLE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SYNC_ROLE_MASTER\x10\x01\x12\x14\n" +
-	"\x10SYNC_ROLE_BACKUP\x10\x022\xf6\x01\n" +
+	"\x10SYNC_ROLE_BACKUP\x10\x022\xc3\x02\n" +
 	"\x0eForwardService\x12N\n" +
 	"\aObserve\x12 .poise.forward.v1.ObserveRequest\x1a!.poise.forward.v1.ObserveResponse\x12H\n" +
 	"\x05Apply\x12\x1e.poise.forward.v1.ApplyRequest\x1a\x1f.poise.forward.v1.ApplyResponse\x12J\n" +
-	"\x05Watch\x12\x1e.poise.forward.v1.WatchRequest\x1a\x1f.poise.forward.v1.WatchResponse0\x01B<Z:github.com/poise-lb/poise/proto/poise/forward/v1;forwardv1b\x06proto3"
+	"\x05Watch\x12\x1e.poise.forward.v1.WatchRequest\x1a\x1f.poise.forward.v1.WatchResponse0\x01\x12K\n" +
+	"\x06Import\x12\x1f.poise.forward.v1.ImportRequest\x1a .poise.forward.v1.ImportResponseB<Z:github.com/poise-lb/poise/proto/poise/forward/v1;forwardv1b\x06proto3"
 
 var (
 	file_poise_forward_v1_forward_proto_rawDescOnce sync.Once
@@ -1591,7 +1939,7 @@ func file_poise_forward_v1_forward_proto_rawDescGZIP() []byte {
 }
 
 var file_poise_forward_v1_forward_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_poise_forward_v1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_poise_forward_v1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_poise_forward_v1_forward_proto_goTypes = []any{
 	(Protocol)(0),                 // 0: poise.forward.v1.Protocol
 	(Family)(0),                   // 1: poise.forward.v1.Family
@@ -1611,16 +1959,21 @@ var file_poise_forward_v1_forward_proto_goTypes = []any{
 	(*ObjectError)(nil),           // 15: poise.forward.v1.ObjectError
 	(*WatchRequest)(nil),          // 16: poise.forward.v1.WatchRequest
 	(*WatchResponse)(nil),         // 17: poise.forward.v1.WatchResponse
-	(*Drift)(nil),                 // 18: poise.forward.v1.Drift
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*v1.Beat)(nil),               // 21: poise.plugin.v1.Beat
+	(*ImportRequest)(nil),         // 18: poise.forward.v1.ImportRequest
+	(*ImportResponse)(nil),        // 19: poise.forward.v1.ImportResponse
+	(*ImportedVirtualServer)(nil), // 20: poise.forward.v1.ImportedVirtualServer
+	(*ImportedCheck)(nil),         // 21: poise.forward.v1.ImportedCheck
+	(*ImportNote)(nil),            // 22: poise.forward.v1.ImportNote
+	(*Drift)(nil),                 // 23: poise.forward.v1.Drift
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*v1.Beat)(nil),               // 26: poise.plugin.v1.Beat
 }
 var file_poise_forward_v1_forward_proto_depIdxs = []int32{
 	0,  // 0: poise.forward.v1.ServiceKey.protocol:type_name -> poise.forward.v1.Protocol
 	1,  // 1: poise.forward.v1.ServiceKey.family:type_name -> poise.forward.v1.Family
 	6,  // 2: poise.forward.v1.VirtualServer.key:type_name -> poise.forward.v1.ServiceKey
-	19, // 3: poise.forward.v1.VirtualServer.persistence_timeout:type_name -> google.protobuf.Duration
+	24, // 3: poise.forward.v1.VirtualServer.persistence_timeout:type_name -> google.protobuf.Duration
 	8,  // 4: poise.forward.v1.VirtualServer.real_servers:type_name -> poise.forward.v1.RealServer
 	9,  // 5: poise.forward.v1.VirtualServer.counters:type_name -> poise.forward.v1.Counters
 	2,  // 6: poise.forward.v1.RealServer.method:type_name -> poise.forward.v1.Method
@@ -1633,27 +1986,35 @@ var file_poise_forward_v1_forward_proto_depIdxs = []int32{
 	7,  // 13: poise.forward.v1.ApplyRequest.virtual_servers:type_name -> poise.forward.v1.VirtualServer
 	6,  // 14: poise.forward.v1.ApplyRequest.owned:type_name -> poise.forward.v1.ServiceKey
 	10, // 15: poise.forward.v1.ApplyRequest.connection_sync:type_name -> poise.forward.v1.ConnectionSync
-	19, // 16: poise.forward.v1.ApplyRequest.reconcile_interval:type_name -> google.protobuf.Duration
+	24, // 16: poise.forward.v1.ApplyRequest.reconcile_interval:type_name -> google.protobuf.Duration
 	15, // 17: poise.forward.v1.ApplyResponse.errors:type_name -> poise.forward.v1.ObjectError
-	20, // 18: poise.forward.v1.ApplyResponse.applied_at:type_name -> google.protobuf.Timestamp
+	25, // 18: poise.forward.v1.ApplyResponse.applied_at:type_name -> google.protobuf.Timestamp
 	6,  // 19: poise.forward.v1.ObjectError.key:type_name -> poise.forward.v1.ServiceKey
-	19, // 20: poise.forward.v1.WatchRequest.counters_interval:type_name -> google.protobuf.Duration
-	21, // 21: poise.forward.v1.WatchResponse.beat:type_name -> poise.plugin.v1.Beat
+	24, // 20: poise.forward.v1.WatchRequest.counters_interval:type_name -> google.protobuf.Duration
+	26, // 21: poise.forward.v1.WatchResponse.beat:type_name -> poise.plugin.v1.Beat
 	12, // 22: poise.forward.v1.WatchResponse.observed:type_name -> poise.forward.v1.ObserveResponse
-	18, // 23: poise.forward.v1.WatchResponse.drift:type_name -> poise.forward.v1.Drift
-	20, // 24: poise.forward.v1.Drift.found_at:type_name -> google.protobuf.Timestamp
-	15, // 25: poise.forward.v1.Drift.errors:type_name -> poise.forward.v1.ObjectError
-	11, // 26: poise.forward.v1.ForwardService.Observe:input_type -> poise.forward.v1.ObserveRequest
-	13, // 27: poise.forward.v1.ForwardService.Apply:input_type -> poise.forward.v1.ApplyRequest
-	16, // 28: poise.forward.v1.ForwardService.Watch:input_type -> poise.forward.v1.WatchRequest
-	12, // 29: poise.forward.v1.ForwardService.Observe:output_type -> poise.forward.v1.ObserveResponse
-	14, // 30: poise.forward.v1.ForwardService.Apply:output_type -> poise.forward.v1.ApplyResponse
-	17, // 31: poise.forward.v1.ForwardService.Watch:output_type -> poise.forward.v1.WatchResponse
-	29, // [29:32] is the sub-list for method output_type
-	26, // [26:29] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 23: poise.forward.v1.WatchResponse.drift:type_name -> poise.forward.v1.Drift
+	20, // 24: poise.forward.v1.ImportResponse.virtual_servers:type_name -> poise.forward.v1.ImportedVirtualServer
+	22, // 25: poise.forward.v1.ImportResponse.notes:type_name -> poise.forward.v1.ImportNote
+	7,  // 26: poise.forward.v1.ImportedVirtualServer.virtual_server:type_name -> poise.forward.v1.VirtualServer
+	21, // 27: poise.forward.v1.ImportedVirtualServer.checks:type_name -> poise.forward.v1.ImportedCheck
+	24, // 28: poise.forward.v1.ImportedCheck.interval:type_name -> google.protobuf.Duration
+	24, // 29: poise.forward.v1.ImportedCheck.timeout:type_name -> google.protobuf.Duration
+	25, // 30: poise.forward.v1.Drift.found_at:type_name -> google.protobuf.Timestamp
+	15, // 31: poise.forward.v1.Drift.errors:type_name -> poise.forward.v1.ObjectError
+	11, // 32: poise.forward.v1.ForwardService.Observe:input_type -> poise.forward.v1.ObserveRequest
+	13, // 33: poise.forward.v1.ForwardService.Apply:input_type -> poise.forward.v1.ApplyRequest
+	16, // 34: poise.forward.v1.ForwardService.Watch:input_type -> poise.forward.v1.WatchRequest
+	18, // 35: poise.forward.v1.ForwardService.Import:input_type -> poise.forward.v1.ImportRequest
+	12, // 36: poise.forward.v1.ForwardService.Observe:output_type -> poise.forward.v1.ObserveResponse
+	14, // 37: poise.forward.v1.ForwardService.Apply:output_type -> poise.forward.v1.ApplyResponse
+	17, // 38: poise.forward.v1.ForwardService.Watch:output_type -> poise.forward.v1.WatchResponse
+	19, // 39: poise.forward.v1.ForwardService.Import:output_type -> poise.forward.v1.ImportResponse
+	36, // [36:40] is the sub-list for method output_type
+	32, // [32:36] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_poise_forward_v1_forward_proto_init() }
@@ -1672,7 +2033,7 @@ func file_poise_forward_v1_forward_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poise_forward_v1_forward_proto_rawDesc), len(file_poise_forward_v1_forward_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   13,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	ForwardService_Observe_FullMethodName = "/poise.forward.v1.ForwardService/Observe"
 	ForwardService_Apply_FullMethodName   = "/poise.forward.v1.ForwardService/Apply"
 	ForwardService_Watch_FullMethodName   = "/poise.forward.v1.ForwardService/Watch"
+	ForwardService_Import_FullMethodName  = "/poise.forward.v1.ForwardService/Import"
 )
 
 // ForwardServiceClient is the client API for ForwardService service.
@@ -50,6 +51,10 @@ type ForwardServiceClient interface {
 	// Watch is opened once for the life of the process and carries counters, drift and
 	// beats.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// Import describes what forwards today, so that poise can take it over. It changes
+	// nothing. Only forwarders with the feature "import" serve it; the others answer
+	// Unimplemented.
+	Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportResponse, error)
 }
 
 type forwardServiceClient struct {
@@ -99,6 +104,16 @@ func (c *forwardServiceClient) Watch(ctx context.Context, in *WatchRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ForwardService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
+func (c *forwardServiceClient) Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*ImportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportResponse)
+	err := c.cc.Invoke(ctx, ForwardService_Import_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ForwardServiceServer is the server API for ForwardService service.
 // All implementations must embed UnimplementedForwardServiceServer
 // for forward compatibility.
@@ -117,6 +132,10 @@ type ForwardServiceServer interface {
 	// Watch is opened once for the life of the process and carries counters, drift and
 	// beats.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// Import describes what forwards today, so that poise can take it over. It changes
+	// nothing. Only forwarders with the feature "import" serve it; the others answer
+	// Unimplemented.
+	Import(context.Context, *ImportRequest) (*ImportResponse, error)
 	mustEmbedUnimplementedForwardServiceServer()
 }
 
@@ -135,6 +154,9 @@ func (UnimplementedForwardServiceServer) Apply(context.Context, *ApplyRequest) (
 }
 func (UnimplementedForwardServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedForwardServiceServer) Import(context.Context, *ImportRequest) (*ImportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Import not implemented")
 }
 func (UnimplementedForwardServiceServer) mustEmbedUnimplementedForwardServiceServer() {}
 func (UnimplementedForwardServiceServer) testEmbeddedByValue()                        {}
@@ -204,6 +226,24 @@ func _ForwardService_Watch_Handler(srv interface{}, stream grpc.ServerStream) er
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ForwardService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
+func _ForwardService_Import_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ForwardServiceServer).Import(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ForwardService_Import_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ForwardServiceServer).Import(ctx, req.(*ImportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ForwardService_ServiceDesc is the grpc.ServiceDesc for ForwardService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -218,6 +258,10 @@ var ForwardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _ForwardService_Apply_Handler,
+		},
+		{
+			MethodName: "Import",
+			Handler:    _ForwardService_Import_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -248,6 +248,12 @@ type DescribeResponse struct {
 	//
 	//	validate-plugin  Validate takes the plugin's own parameters too, those of
 	//	                 ConfigureRequest: an item without interface and type.
+	//	validate-service Validate takes virtual servers: an item of INTERFACE_FORWARD whose
+	//	                 parameters_json is a poise.forward.v1.VirtualServer in protobuf's
+	//	                 JSON. Paths of problems are in its field names.
+	//	members          A forwarder that is sent real servers that are offline, and a sorry
+	//	                 server that is not needed.
+	//	import           A forwarder that serves Import.
 	Features      []string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
