@@ -120,11 +120,11 @@ func (c *core) decide(now time.Time) *model.ForwardSet {
 		s.decision, s.memory, s.decided, s.dirty = decision, memory, true, false
 		differs = differs || !sameService(&c.forward.Services[i], &decision.Service)
 	}
-	sync := plan.Sync(c.config, c.roles)
-	if !differs && sameSync(c.forward.Sync, sync) {
+	sync, masters := plan.Sync(c.config, c.roles), plan.Masters(c.config, c.roles)
+	if !differs && sameSync(c.forward.Sync, sync) && slices.Equal(c.forward.Masters, masters) {
 		return nil
 	}
-	set := model.ForwardSet{Generation: c.forward.Generation + 1, Services: make([]model.Service, len(c.servers)), Sync: sync}
+	set := model.ForwardSet{Generation: c.forward.Generation + 1, Services: make([]model.Service, len(c.servers)), Sync: sync, Masters: masters}
 	for i := range c.servers {
 		set.Services[i] = c.servers[i].decision.Service
 	}

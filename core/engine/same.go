@@ -9,7 +9,8 @@ import (
 
 func sameService(a, b *model.Service) bool {
 	return a.Key == b.Key && a.Scheduler == b.Scheduler && slices.Equal(a.SchedulerFlags, b.SchedulerFlags) &&
-		a.Persistence == b.Persistence && a.OnePacket == b.OnePacket && slices.Equal(a.Destinations, b.Destinations)
+		a.Persistence == b.Persistence && a.OnePacket == b.OnePacket && slices.Equal(a.Destinations, b.Destinations) &&
+		slices.Equal(a.Spare, b.Spare) && slices.Equal(a.Carriers, b.Carriers) && a.Parameters == b.Parameters
 }
 
 func sameSync(a, b *model.DesiredSync) bool {

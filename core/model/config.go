@@ -14,6 +14,8 @@ type Config struct {
 	// Forwarder is the kind of the forwarder that carries the virtual servers: "ipvs"
 	// or "null".
 	Forwarder string
+	// Forwarders are the appliances beside it, sorted by type and name.
+	Forwarders []ForwarderInstance
 	// GraceTime is how long a failover plugin goes on without the daemon.
 	GraceTime time.Duration
 	// MetricsAddress is where Prometheus metrics are served; the zero value: nowhere.
@@ -32,6 +34,23 @@ type Config struct {
 	// ConnectionSync is the kernel's sync daemon; nil: none.
 	ConnectionSync *ConnectionSync
 }
+
+// ForwarderInstance is an appliance, or a pair of them, that carries virtual servers.
+type ForwarderInstance struct {
+	// Type of the forwarder: "f5". Name is the operator's: "lab".
+	Type, Name string
+	// Group is the failover group that has to be master here for anything to be written,
+	// so that one director of two writes; empty: always.
+	Group string
+	// Parameters of the type as canonical JSON.
+	Parameters string
+}
+
+// ID is what a virtual server calls it: "f5:lab".
+func (f ForwarderInstance) ID() string { return f.Type + ":" + f.Name }
+
+// Process is the name of its plugin process: "f5-lab".
+func (f ForwarderInstance) Process() string { return f.Type + "-" + f.Name }
 
 // Defaults of the settings that are poise's own.
 const (

@@ -108,6 +108,18 @@ type VirtualServer struct {
 	Sorry *SorryServer
 	// RealServers in the order of the configuration; address and port are unique.
 	RealServers []RealServer
+	// Carriers are the forwarders that carry it, sorted; empty: Config.Forwarder alone.
+	Carriers []Carrier
+}
+
+// Carrier is a forwarder that carries a virtual server. It is comparable.
+type Carrier struct {
+	// Forwarder is "ipvs" or "null", or an instance's ID: "f5:lab".
+	Forwarder string
+	// Addr is the virtual server's address there; invalid: that of its key.
+	Addr netip.Addr
+	// Parameters of the virtual server for this forwarder, as canonical JSON; empty: none.
+	Parameters string
 }
 
 // SorryServer serves while a virtual server has no quorum. It is never checked.

@@ -113,7 +113,14 @@ type Service struct {
 	Persistence    Persistence
 	OnePacket      bool
 	Destinations   []Destination
-	Counters       Counters
+	// Spare are real servers that are down or in maintenance, and a sorry server that is
+	// not needed: forwarders that keep members hold them. Empty where none is concerned.
+	Spare []Destination
+	// Carriers are those of the configuration; empty in a forwarder's own set.
+	Carriers []Carrier
+	// Parameters are the forwarder's own of this virtual server, as JSON.
+	Parameters string
+	Counters   Counters
 }
 
 // Destination is a real server in a forwarder's table.
@@ -123,7 +130,11 @@ type Destination struct {
 	Forwarding     Forwarding
 	UpperThreshold uint32
 	LowerThreshold uint32
-	Counters       Counters
+	// Sorry: it is the sorry server.
+	Sorry bool
+	// Offline: it is down or in maintenance, and held by a forwarder that keeps members.
+	Offline  bool
+	Counters Counters
 }
 
 // Counters are what a service or a destination has carried.
@@ -157,6 +168,8 @@ type ForwardSet struct {
 	Services   []Service
 	// Sync is nil for none.
 	Sync *DesiredSync
+	// Masters are the failover groups that are master here, sorted.
+	Masters []string
 }
 
 // CheckSet is the whole set of checks that should be probed.

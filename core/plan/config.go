@@ -38,3 +38,15 @@ func Sync(c *model.Config, roles map[string]model.RoleState) *model.DesiredSync 
 	}
 	return &model.DesiredSync{Role: role, Sync: *c.ConnectionSync}
 }
+
+// Masters are the failover groups of appliances that are master here, sorted.
+func Masters(c *model.Config, roles map[string]model.RoleState) []string {
+	var out []string
+	for _, f := range c.Forwarders {
+		if f.Group != "" && roles[f.Group].Role == model.Master && !slices.Contains(out, f.Group) {
+			out = append(out, f.Group)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

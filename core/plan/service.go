@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/poise-lb/poise/core/model"
@@ -156,27 +157,49 @@ func (v *VirtualServer) service(s *model.ServiceStatus) model.Service {
 	c := v.Config
 	out := model.Service{
 		Key: c.Key, Scheduler: c.Scheduler, SchedulerFlags: c.SchedulerFlags, Persistence: c.Persistence, OnePacket: c.OnePacket,
-		Destinations: make([]model.Destination, 0, len(s.RealServers)+1),
+		Destinations: make([]model.Destination, 0, len(s.RealServers)+1), Carriers: c.Carriers,
 	}
 	for i := range s.RealServers {
-		if r := &s.RealServers[i]; r.InTable {
-			out.Destinations = append(out.Destinations, model.Destination{
-				Addr: r.Config.Addr, Weight: r.Weight, Forwarding: r.Config.Forwarding,
-				UpperThreshold: r.Config.UpperThreshold, LowerThreshold: r.Config.LowerThreshold,
-			})
+		r := &s.RealServers[i]
+		d := model.Destination{
+			Addr: r.Config.Addr, Weight: r.Weight, Forwarding: r.Config.Forwarding,
+			UpperThreshold: r.Config.UpperThreshold, LowerThreshold: r.Config.LowerThreshold,
+		}
+		switch {
+		case r.InTable:
+			out.Destinations = append(out.Destinations, d)
+		case len(c.Carriers) > 0:
+			d.Offline, d.Weight = true, Base(r.Config.Weight, r.Override)
+			out.Spare = append(out.Spare, d)
 		}
 	}
 	if c.Sorry != nil && (s.SorryActive || c.Sorry.Inhibit) {
 		out.Destinations = addSorry(out.Destinations, c.Sorry, s.SorryActive)
 	}
+	if c.Sorry != nil && len(c.Carriers) > 0 {
+		spareSorry(&out, c.Sorry)
+	}
 	return out
+}
+
+// spareSorry keeps the sorry server among the members while it is not needed. An address
+// is there once: whoever takes connections has it.
+func spareSorry(s *model.Service, sorry *model.SorryServer) {
+	same := func(d model.Destination) bool { return d.Addr == sorry.Addr }
+	if slices.ContainsFunc(s.Destinations, same) {
+		s.Spare = slices.DeleteFunc(s.Spare, same)
+		return
+	}
+	if !slices.ContainsFunc(s.Spare, same) {
+		s.Spare = append(s.Spare, model.Destination{Addr: sorry.Addr, Weight: 1, Forwarding: sorry.Forwarding, Sorry: true})
+	}
 }
 
 // addSorry adds the sorry server: with weight 1 where it is needed, else 0. It may have
 // the address of a real server; a table holds an address once, and whoever takes
 // connections has it.
 func addSorry(list []model.Destination, sorry *model.SorryServer, active bool) []model.Destination {
-	d := model.Destination{Addr: sorry.Addr, Forwarding: sorry.Forwarding}
+	d := model.Destination{Addr: sorry.Addr, Forwarding: sorry.Forwarding, Sorry: true}
 	if active {
 		d.Weight = 1
 	}
