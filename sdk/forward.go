@@ -26,6 +26,13 @@ func (s *forwardService) Observe(ctx context.Context, _ *forwardv1.ObserveReques
 
 // Apply passes on.
 func (s *forwardService) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forwardv1.ApplyResponse, error) {
+	if r.GetHold() {
+		holder, ok := s.forwarder.(Holder)
+		if !ok {
+			return nil, status.Error(codes.InvalidArgument, "this forwarder does not hold: it has not announced it")
+		}
+		return &forwardv1.ApplyResponse{Generation: r.GetGeneration()}, asStatus(holder.Hold(ctx), codes.Internal)
+	}
 	out, err := s.forwarder.Apply(ctx, r)
 	return out, asStatus(err, codes.Internal)
 }

@@ -231,6 +231,12 @@ type MemberKeeper interface {
 	KeepsMembers()
 }
 
+// Holder is an optional ability of a Forwarder (the feature hold): it leaves its platform to
+// another director until the next Apply. Earlier requests are forgotten.
+type Holder interface {
+	Hold(ctx context.Context) error
+}
+
 // Importer is an optional ability of a Forwarder (the feature import): it describes what
 // forwards today, so that poise can take it over. It changes nothing.
 type Importer interface {

@@ -35,6 +35,7 @@ const (
 	featureValidatePlugin  = "validate-plugin"
 	featureValidateService = "validate-service"
 	featureMembers         = "members"
+	featureHold            = "hold"
 	featureImport          = "import"
 )
 
@@ -71,8 +72,9 @@ func (s *pluginService) Describe(context.Context, *pluginv1.DescribeRequest) (*p
 func (s *pluginService) forwarderFeatures() map[string]bool {
 	_, validates := s.plugin.Forwarder.(ServiceValidator)
 	_, keeps := s.plugin.Forwarder.(MemberKeeper)
+	_, holds := s.plugin.Forwarder.(Holder)
 	_, imports := s.plugin.Forwarder.(Importer)
-	return map[string]bool{featureValidateService: validates, featureMembers: keeps, featureImport: imports}
+	return map[string]bool{featureValidateService: validates, featureMembers: keeps, featureHold: holds, featureImport: imports}
 }
 
 // Validate asks each kind about its items.

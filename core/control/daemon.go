@@ -19,6 +19,14 @@ type Daemon interface {
 	Snapshot() *model.Snapshot
 	Plugins() []model.PluginStatus
 	Forwarder() forwarder.Status
+	// Appliances are the forwarders beside it, sorted by name.
+	Appliances() []Appliance
+	// Differences compares what a forwarder should hold with what it holds; empty: all of
+	// them. A *RefusedError: there is none of that name.
+	Differences(ctx context.Context, name string) ([]Comparison, error)
+	// Import reads what an appliance forwards. A *RefusedError: there is none of that name,
+	// or it has nothing to import from.
+	Import(ctx context.Context, name, scope string) (yaml string, notes []string, err error)
 	// Instances are the counters of the instances that run.
 	Instances() []failover.InstanceStatus
 	// Events gives the events after a sequence number that are still held, oldest first,
@@ -46,6 +54,23 @@ type Daemon interface {
 	RestartPlugin(ctx context.Context, name string) (previousSHA256 string, err error)
 	// DescribePlugin says what a process, or the one of a type, offers.
 	DescribePlugin(ctx context.Context, name string) (Description, error)
+}
+
+// Appliance is a forwarder beside the director's own.
+type Appliance struct {
+	Instance model.ForwarderInstance
+	// Held is why nothing is written to it now; empty: it is.
+	Held   string
+	Status forwarder.Status
+}
+
+// Comparison is what a forwarder should hold against what it holds.
+type Comparison struct {
+	// Forwarder is "ipvs" or "f5:lab".
+	Forwarder string
+	// Reason is why nothing can be said, or nothing is written; empty: it is compared.
+	Reason      string
+	Differences []forwarder.Difference
 }
 
 // Description is what a plugin offers.

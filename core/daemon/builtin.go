@@ -31,6 +31,18 @@ var builtin = []process{
 	{name: "null"},
 }
 
+// instanceProcesses are the processes of appliances by the type of the forwarder.
+var instanceProcesses = map[string]process{
+	"f5": {},
+}
+
+// instanceProcess is that of an appliance.
+func instanceProcess(f model.ForwarderInstance) process {
+	p := instanceProcesses[f.Type]
+	p.name = f.Process()
+	return p
+}
+
 const (
 	checkersProcess = "checkers"
 	// privilegedProcess has the same checks as checkers, for those that mark their packets,
@@ -73,12 +85,25 @@ func needed(c *model.Config, known *catalog, leftovers bool) []process {
 			}
 		}
 	}
+	for _, f := range c.Forwarders {
+		out = append(out, instanceProcess(f))
+	}
 	for _, p := range c.Plugins {
-		if !isBuiltin(p.Name) {
+		if !isBuiltin(p.Name) && instanceOf(c, p.Name) == nil {
 			out = append(out, processNamed(p.Name))
 		}
 	}
 	return out
+}
+
+// instanceOf is the appliance whose process has a name; nil: none has.
+func instanceOf(c *model.Config, name string) *model.ForwarderInstance {
+	for i := range c.Forwarders {
+		if c.Forwarders[i].Process() == name {
+			return &c.Forwarders[i]
+		}
+	}
+	return nil
 }
 
 func isBuiltin(name string) bool {
@@ -162,16 +187,23 @@ func restartBackoff(c *model.Config) (least, most time.Duration) {
 
 // settings are what the configuration says of a process.
 func settings(c *model.Config, name string) model.Plugin {
+	out := model.Plugin{Name: name}
 	for _, p := range c.Plugins {
 		if p.Name == name {
-			return p
+			out = p
 		}
 	}
-	return model.Plugin{Name: name}
+	if f := instanceOf(c, name); f != nil {
+		out.Parameters = f.Parameters
+	}
+	return out
 }
 
+// needsForwarder says that the forwarder of the director itself has something to hold.
 func needsForwarder(c *model.Config) bool {
-	return len(c.VirtualServers) > 0 || c.ConnectionSync != nil
+	return c.ConnectionSync != nil || slices.ContainsFunc(c.VirtualServers, func(v model.VirtualServer) bool {
+		return len(v.Carriers) == 0 || slices.ContainsFunc(v.Carriers, func(k model.Carrier) bool { return k.Forwarder == c.Forwarder })
+	})
 }
 
 func beatOf(c *model.Config, name string) (interval, timeout time.Duration) {

@@ -19,6 +19,7 @@ import (
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
 	"github.com/poise-lb/poise/core/observe"
+	"github.com/poise-lb/poise/core/plan"
 	"github.com/poise-lb/poise/core/pluginhost"
 	"github.com/poise-lb/poise/core/store"
 	"github.com/poise-lb/poise/internal/version"
@@ -40,8 +41,12 @@ type Daemon struct {
 	// probers runs processes that live for one probe.
 	probers   *pluginhost.Host
 	forwarder *forwarder.Forwarder
-	failover  *failover.Failover
-	metrics   *observe.Server
+	// table is the engine's last set.
+	table model.ForwardSet
+	// appliances by the names of their processes.
+	appliances map[string]*forwarder.Forwarder
+	failover   *failover.Failover
+	metrics    *observe.Server
 
 	// adopted is closed when the table has been read, applied when it is what it should
 	// be for the first time.
@@ -73,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	d := &Daemon{
 		options: o, logger: o.logger(), startedAt: time.Now(),
 		inspections: newInspections(o.logger()),
-		processes:   map[string]*pluginhost.Process{}, checkers: map[string]*checker.Checker{},
+		processes:   map[string]*pluginhost.Process{}, checkers: map[string]*checker.Checker{}, appliances: map[string]*forwarder.Forwarder{},
 		adopted: make(chan struct{}), applied: make(chan struct{}),
 	}
 	// From here on a signal waits until it can be served.
@@ -221,8 +226,14 @@ func plural(n int, noun string) string {
 func (d *Daemon) setTable(s model.ForwardSet) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.stopping {
-		d.forwarder.Set(s)
+	if d.stopping {
+		return
+	}
+	c := d.config.Load()
+	d.table = s
+	d.forwarder.Set(plan.ForPrimary(s, c.Forwarder))
+	for _, f := range s.Forwarders {
+		d.setAppliance(f)
 	}
 }
 
@@ -264,7 +275,7 @@ func (d *Daemon) sendGroups() {
 
 // runChecks serves a checker process, once it is known what is forwarding.
 func (d *Daemon) runChecks(ctx context.Context, c *checker.Checker, s pluginhost.Session) error {
-	if needsForwarder(d.config.Load()) {
+	if config := d.config.Load(); needsForwarder(config) || len(config.Forwarders) > 0 {
 		select {
 		case <-d.adopted:
 		case <-time.After(adoptWait):

@@ -53,6 +53,9 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 			return s, err
 		}
 		s.Path, s.Args, s.Builtin = path, []string{p.name}, true
+		if f := instanceOf(c, p.name); f != nil {
+			s.Args = []string{f.Type}
+		}
 	}
 	return s, nil
 }
@@ -84,6 +87,10 @@ func (d *Daemon) session(c *model.Config, name string) pluginhost.SessionFunc {
 		return func(ctx context.Context, s pluginhost.Session) error { return d.failover.Run(ctx, s) }
 	case c.Forwarder:
 		return func(ctx context.Context, s pluginhost.Session) error { return d.forwarder.Run(ctx, s) }
+	}
+	if f := instanceOf(c, name); f != nil {
+		a := d.appliance(*f)
+		return func(ctx context.Context, s pluginhost.Session) error { return a.Run(ctx, s) }
 	}
 	facade := checker.New(d.logger.Named(name), d.engine.CheckSet, func(check *model.Check) bool {
 		return d.catalog.Load().processOf(check) == name

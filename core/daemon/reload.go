@@ -93,6 +93,8 @@ func (d *Daemon) put(ctx context.Context, l *loaded) {
 	}
 	for _, running := range d.Plugins() {
 		switch {
+		case before != nil && instanceOf(before, running.Name) != nil && instanceOf(c, running.Name) == nil:
+			d.withdrawAppliance(running.Name)
 		case slices.ContainsFunc(wanted, func(p process) bool { return p.name == running.Name }):
 		case running.Name == c.Forwarder:
 			d.stopTable(pluginv1.StopMode_STOP_MODE_WITHDRAW)

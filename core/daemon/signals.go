@@ -21,6 +21,9 @@ const (
 	stopAttempts = 3
 	tableStop    = 10 * time.Second
 	checkersStop = 2 * time.Second
+	// applianceStop bounds the removal of what poise has made on an appliance that is not
+	// configured any more.
+	applianceStop = 30 * time.Second
 )
 
 // notifySignals takes the daemon's signals for the rest of its life: one that comes

@@ -156,30 +156,32 @@ type adoption struct {
 }
 
 // adopt takes what is in the table before anything is applied as provisional states, so
-// that a start disturbs nothing that is forwarding. It counts once.
+// that a start disturbs nothing that is forwarding. Each virtual server is adopted once.
 func (c *core) adopt(a *adoption, now time.Time) {
-	if c.adopted || c.adoption != nil {
-		return
-	}
-	c.adoption = a
+	c.adoptions = append(c.adoptions, a)
 	c.applyAdoption(now)
 }
 
 // applyAdoption waits for a configuration.
 func (c *core) applyAdoption(now time.Time) {
-	if c.adoption == nil || c.config == nil {
+	if c.config == nil {
 		return
 	}
-	for i := range c.adoption.services {
-		actual := &c.adoption.services[i]
-		if n, ok := c.index[actual.Key]; ok {
-			c.adoptService(n, actual, now)
+	for _, a := range c.adoptions {
+		for i := range a.services {
+			actual := &a.services[i]
+			n, ok := c.index[actual.Key]
+			if !ok || c.adopted[actual.Key] {
+				continue
+			}
+			c.adopted[actual.Key] = true
+			c.adoptService(n, a, actual, now)
 		}
 	}
-	c.adoption, c.adopted = nil, true
+	c.adoptions = nil
 }
 
-func (c *core) adoptService(n int, actual *model.Service, now time.Time) {
+func (c *core) adoptService(n int, a *adoption, actual *model.Service, now time.Time) {
 	s := &c.servers[n]
 	v := s.plan.Config
 	found := make(map[netip.AddrPort]*model.Destination, len(actual.Destinations))
@@ -198,7 +200,7 @@ func (c *core) adoptService(n int, actual *model.Service, now time.Time) {
 		if len(r.Checks) == 0 {
 			continue
 		}
-		if verdict := c.adoptRealServer(v, r, destination, len(found) > 0, now); verdict.State != model.Unknown {
+		if verdict := c.adoptRealServer(a, v, r, destination, len(found) > 0, now); verdict.State != model.Unknown {
 			carried[r.Addr] = verdict
 		}
 	}
@@ -211,7 +213,7 @@ func (c *core) adoptService(n int, actual *model.Service, now time.Time) {
 }
 
 // adoptRealServer gives the provisional state of one real server, Unknown for none.
-func (c *core) adoptRealServer(v *model.VirtualServer, r *model.RealServer, found *model.Destination, content bool, now time.Time) model.Verdict {
+func (c *core) adoptRealServer(a *adoption, v *model.VirtualServer, r *model.RealServer, found *model.Destination, content bool, now time.Time) model.Verdict {
 	key := model.RealServerKey{Service: v.Key, Addr: r.Addr}
 	override := c.overrides[key]
 	switch {
@@ -222,7 +224,7 @@ func (c *core) adoptRealServer(v *model.VirtualServer, r *model.RealServer, foun
 	case plan.Removed(override, now):
 		// The operator took it out: that says nothing of its health.
 		return model.Verdict{}
-	case c.adoption.configured == nil && content, c.adoption.configured[key]:
+	case a.configured == nil && content, a.configured[key]:
 		return model.Verdict{State: model.Down, Reason: adoptedAbsent, Since: now}
 	}
 	// New in the configuration, or the table says nothing.

@@ -20,8 +20,9 @@ type core struct {
 	verdicts  map[model.CheckID]plan.Known
 	overrides map[model.RealServerKey]model.Override
 	roles     map[string]model.RoleState
-	adoption  *adoption
-	adopted   bool
+	// adoptions wait for a configuration; adopted are the virtual servers that have been.
+	adoptions []*adoption
+	adopted   map[model.ServiceKey]bool
 
 	// What was published last. A generation of 0: nothing.
 	forward model.ForwardSet
@@ -66,6 +67,7 @@ type output struct {
 func newCore() *core {
 	return &core{
 		verdicts:  map[model.CheckID]plan.Known{},
+		adopted:   map[model.ServiceKey]bool{},
 		overrides: map[model.RealServerKey]model.Override{},
 		roles:     map[string]model.RoleState{},
 	}
@@ -121,10 +123,12 @@ func (c *core) decide(now time.Time) *model.ForwardSet {
 		differs = differs || !sameService(&c.forward.Services[i], &decision.Service)
 	}
 	sync, masters := plan.Sync(c.config, c.roles), plan.Masters(c.config, c.roles)
-	if !differs && sameSync(c.forward.Sync, sync) && slices.Equal(c.forward.Masters, masters) {
+	if !differs && sameSync(c.forward.Sync, sync) && slices.Equal(c.forward.Masters, masters) &&
+		slices.Equal(c.forward.Forwarders, c.config.Forwarders) {
 		return nil
 	}
-	set := model.ForwardSet{Generation: c.forward.Generation + 1, Services: make([]model.Service, len(c.servers)), Sync: sync, Masters: masters}
+	set := model.ForwardSet{Generation: c.forward.Generation + 1, Services: make([]model.Service, len(c.servers)), Sync: sync,
+		Forwarders: c.config.Forwarders, Masters: masters}
 	for i := range c.servers {
 		set.Services[i] = c.servers[i].decision.Service
 	}

@@ -3,6 +3,7 @@ package forwarder
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/poise-lb/poise/core/model"
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
 const (
@@ -31,6 +33,8 @@ const (
 // Session is a running forwarder process.
 type Session interface {
 	Conn() grpc.ClientConnInterface
+	// Info is what the plugin says of itself.
+	Info() *pluginv1.DescribeResponse
 	Beat(progress uint64)
 }
 
@@ -80,6 +84,8 @@ type Status struct {
 	Errors map[string]string
 	// Repairs since the daemon started.
 	Repairs uint64
+	// Members says that it keeps real servers that are down.
+	Members bool
 	// Services are what is there, ours and foreign, with counters.
 	Services []model.Service
 	// Syncs are the sync daemons that run.
@@ -98,8 +104,20 @@ type Forwarder struct {
 	adopted bool
 	want    model.ForwardSet
 	ready   bool
+	held    bool
 	status  Status
+	// client of the process that runs; nil: none.
+	client forwardv1.ForwardServiceClient
+	// features of the process that ran last.
+	features []string
 }
+
+// Additions to the interface that a plugin announces.
+const (
+	featureMembers = "members"
+	featureHold    = "hold"
+	featureImport  = "import"
+)
 
 // New makes the facade. reconcile gives the interval the configuration asks for.
 func New(logger hclog.Logger, owned Ownership, reconcile func() time.Duration, handlers Handlers) *Forwarder {
@@ -109,7 +127,7 @@ func New(logger hclog.Logger, owned Ownership, reconcile func() time.Duration, h
 // Set gives the table that should be. It does not block; the newest set wins.
 func (f *Forwarder) Set(set model.ForwardSet) {
 	f.mu.Lock()
-	f.want, f.ready = set, true
+	f.want, f.ready, f.held = set, true, false
 	f.status.DesiredGeneration = set.Generation
 	f.mu.Unlock()
 	select {
@@ -142,6 +160,24 @@ func (f *Forwarder) Withdraw(ctx context.Context) error {
 	}
 }
 
+// Hold has nothing written until the next Set: another director does.
+func (f *Forwarder) Hold() {
+	f.mu.Lock()
+	f.held = true
+	f.mu.Unlock()
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Wanted is the table that should be, and whether it is to be put in force.
+func (f *Forwarder) Wanted() (set model.ForwardSet, ready bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.want, f.ready && !f.held
+}
+
 // Status of now.
 func (f *Forwarder) Status() Status {
 	f.mu.Lock()
@@ -154,6 +190,15 @@ func (f *Forwarder) Run(ctx context.Context, s Session) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	client := forwardv1.NewForwardServiceClient(s.Conn())
+	f.mu.Lock()
+	f.client, f.features = client, s.Info().GetFeatures()
+	f.status.Members = slices.Contains(f.features, featureMembers)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.client = nil
+		f.mu.Unlock()
+	}()
 	watched := make(chan error, 1)
 	stream, err := client.Watch(ctx, &forwardv1.WatchRequest{CountersInterval: durationpb.New(countersInterval)})
 	if err != nil {
@@ -200,8 +245,11 @@ func (f *Forwarder) adopt(ctx context.Context, client forwardv1.ForwardServiceCl
 // Apply should be tried again; nil: when something changes.
 func (f *Forwarder) apply(ctx context.Context, client forwardv1.ForwardServiceClient) <-chan time.Time {
 	f.mu.Lock()
-	set, ready := f.want, f.ready
+	set, ready, members, held := f.want, f.ready, f.status.Members, f.held
 	f.mu.Unlock()
+	if held {
+		return f.hold(ctx, client, set)
+	}
 	if !ready {
 		return nil
 	}
@@ -209,7 +257,7 @@ func (f *Forwarder) apply(ctx context.Context, client forwardv1.ForwardServiceCl
 		f.failed("state file", fmt.Sprintf("not applied: what is about to be made could not be written down: %v", err))
 		return time.After(retryDelay)
 	}
-	request := encodeSet(set)
+	request := encodeSet(set, members)
 	keys, syncOwned := f.owned.Owned()
 	for _, k := range keys {
 		request.Owned = append(request.Owned, encodeKey(k))
@@ -226,6 +274,24 @@ func (f *Forwarder) apply(ctx context.Context, client forwardv1.ForwardServiceCl
 		return time.After(retryDelay)
 	}
 	f.takeApplied(set, response)
+	return nil
+}
+
+// hold has the process forget what it was told to keep so.
+func (f *Forwarder) hold(ctx context.Context, client forwardv1.ForwardServiceClient, set model.ForwardSet) <-chan time.Time {
+	if !slices.Contains(f.features, featureHold) {
+		return nil // it has been sent nothing, or keeps what it was sent
+	}
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	_, err := client.Apply(ctx, &forwardv1.ApplyRequest{
+		Generation: set.Generation, ReconcileInterval: durationpb.New(f.reconcile()), Hold: true,
+	})
+	if err != nil {
+		f.failed("table", "hold: "+status.Convert(err).Message())
+		return time.After(retryDelay)
+	}
+	f.setErrors(nil)
 	return nil
 }
 

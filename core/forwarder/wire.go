@@ -3,6 +3,7 @@ package forwarder
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -10,10 +11,11 @@ import (
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 )
 
-func encodeSet(set model.ForwardSet) *forwardv1.ApplyRequest {
+// encodeSet leaves spare members out where the forwarder keeps none.
+func encodeSet(set model.ForwardSet, members bool) *forwardv1.ApplyRequest {
 	out := &forwardv1.ApplyRequest{Generation: set.Generation, VirtualServers: make([]*forwardv1.VirtualServer, len(set.Services))}
 	for i := range set.Services {
-		out.VirtualServers[i] = encodeService(&set.Services[i])
+		out.VirtualServers[i] = encodeService(&set.Services[i], members)
 	}
 	if set.Sync != nil {
 		out.ConnectionSync = encodeSync(*set.Sync)
@@ -21,21 +23,31 @@ func encodeSet(set model.ForwardSet) *forwardv1.ApplyRequest {
 	return out
 }
 
-func encodeService(s *model.Service) *forwardv1.VirtualServer {
+func encodeService(s *model.Service, members bool) *forwardv1.VirtualServer {
+	list := s.Destinations
+	if members {
+		list = slices.Concat(list, s.Spare)
+	}
 	out := &forwardv1.VirtualServer{
 		Key: encodeKey(s.Key), Scheduler: s.Scheduler, SchedulerFlags: s.SchedulerFlags,
 		PersistencePrefix: uint32(s.Persistence.Prefix), PersistenceEngine: s.Persistence.Engine,
-		OnePacket: s.OnePacket, RealServers: make([]*forwardv1.RealServer, len(s.Destinations)),
+		OnePacket: s.OnePacket, RealServers: make([]*forwardv1.RealServer, len(list)),
+	}
+	if s.Parameters != "" {
+		out.ParametersJson = []byte(s.Parameters)
 	}
 	if s.Persistence.Timeout > 0 {
 		out.PersistenceTimeout = durationpb.New(s.Persistence.Timeout)
 	}
-	for i, d := range s.Destinations {
+	for i, d := range list {
 		out.RealServers[i] = &forwardv1.RealServer{
 			Address: d.Addr.Addr().String(), Port: uint32(d.Addr.Port()), Weight: d.Weight,
 			Method: methods[d.Forwarding.Method], TunnelType: tunnelTypes[d.Forwarding.Tunnel.Type],
 			TunnelPort: uint32(d.Forwarding.Tunnel.Port), TunnelChecksum: tunnelChecksums[d.Forwarding.Tunnel.Checksum],
 			UpperThreshold: d.UpperThreshold, LowerThreshold: d.LowerThreshold,
+		}
+		if members {
+			out.RealServers[i].Offline, out.RealServers[i].Sorry = d.Offline, d.Sorry
 		}
 	}
 	return out
@@ -121,6 +133,7 @@ func decodeServices(list []*forwardv1.VirtualServer) []model.Service {
 					Checksum: reverse(tunnelChecksums, r.GetTunnelChecksum()),
 				}},
 				UpperThreshold: r.GetUpperThreshold(), LowerThreshold: r.GetLowerThreshold(), Counters: decodeCounters(r.GetCounters()),
+				Offline: r.GetOffline(), Sorry: r.GetSorry(),
 			})
 		}
 		out = append(out, s)

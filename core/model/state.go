@@ -168,7 +168,9 @@ type ForwardSet struct {
 	Services   []Service
 	// Sync is nil for none.
 	Sync *DesiredSync
-	// Masters are the failover groups that are master here, sorted.
+	// Forwarders are the appliances of the configuration that the set was made of.
+	Forwarders []ForwarderInstance
+	// Masters are the failover groups of appliances that are master here, sorted.
 	Masters []string
 }
 

@@ -91,6 +91,346 @@ func (OverrideMode) EnumDescriptor() ([]byte, []int) {
 	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{0}
 }
 
+// DiffRequest asks for differences.
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One forwarder: "ipvs", "f5:lab"; empty: all.
+	Forwarder     string `protobuf:"bytes,1,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *DiffRequest) GetForwarder() string {
+	if x != nil {
+		return x.Forwarder
+	}
+	return ""
+}
+
+// DiffResponse has an entry for each forwarder that runs.
+type DiffResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The director's own first.
+	Forwarders    []*ForwarderDiff `protobuf:"bytes,1,rep,name=forwarders,proto3" json:"forwarders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DiffResponse) GetForwarders() []*ForwarderDiff {
+	if x != nil {
+		return x.Forwarders
+	}
+	return nil
+}
+
+// ForwarderDiff is what one forwarder should hold against what it holds.
+type ForwarderDiff struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name: "ipvs", "f5:lab".
+	Forwarder string `protobuf:"bytes,1,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	// Why nothing can be said, or nothing is written; empty: it is compared.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Empty: all is as it should be.
+	Differences   []*Difference `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwarderDiff) Reset() {
+	*x = ForwarderDiff{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwarderDiff) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwarderDiff) ProtoMessage() {}
+
+func (x *ForwarderDiff) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwarderDiff.ProtoReflect.Descriptor instead.
+func (*ForwarderDiff) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ForwarderDiff) GetForwarder() string {
+	if x != nil {
+		return x.Forwarder
+	}
+	return ""
+}
+
+func (x *ForwarderDiff) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ForwarderDiff) GetDifferences() []*Difference {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
+// Difference is one thing that is not as it should be.
+type Difference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The virtual server, or the real server with it: "TCP 192.0.2.100:80 192.0.2.1:80".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// "missing", "different", or "foreign": it is there, is not poise's and stays.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What should be, and what is, each for people; empty where there is nothing.
+	Desired string `protobuf:"bytes,3,opt,name=desired,proto3" json:"desired,omitempty"`
+	// See desired.
+	Actual        string `protobuf:"bytes,4,opt,name=actual,proto3" json:"actual,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Difference) Reset() {
+	*x = Difference{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Difference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Difference) ProtoMessage() {}
+
+func (x *Difference) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Difference.ProtoReflect.Descriptor instead.
+func (*Difference) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Difference) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Difference) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Difference) GetDesired() string {
+	if x != nil {
+		return x.Desired
+	}
+	return ""
+}
+
+func (x *Difference) GetActual() string {
+	if x != nil {
+		return x.Actual
+	}
+	return ""
+}
+
+// ImportForwarderRequest names what is read.
+type ImportForwarderRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The forwarder: "f5:lab".
+	Forwarder string `protobuf:"bytes,1,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	// What to look at, in the forwarder's own words (f5: a partition); empty: what it
+	// manages.
+	Scope         string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportForwarderRequest) Reset() {
+	*x = ImportForwarderRequest{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportForwarderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportForwarderRequest) ProtoMessage() {}
+
+func (x *ImportForwarderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportForwarderRequest.ProtoReflect.Descriptor instead.
+func (*ImportForwarderRequest) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ImportForwarderRequest) GetForwarder() string {
+	if x != nil {
+		return x.Forwarder
+	}
+	return ""
+}
+
+func (x *ImportForwarderRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// ImportForwarderResponse is configuration and what could not be written as such.
+type ImportForwarderResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Virtual servers and checks in poise's YAML.
+	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	// What was left out or differs, an object each.
+	Notes         []string `protobuf:"bytes,2,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportForwarderResponse) Reset() {
+	*x = ImportForwarderResponse{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportForwarderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportForwarderResponse) ProtoMessage() {}
+
+func (x *ImportForwarderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportForwarderResponse.ProtoReflect.Descriptor instead.
+func (*ImportForwarderResponse) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ImportForwarderResponse) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *ImportForwarderResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
 // StatusRequest asks for everything.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -100,7 +440,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[0]
+	mi := &file_poise_control_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -112,7 +452,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[0]
+	mi := &file_poise_control_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -125,7 +465,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{0}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 // StatusResponse is the daemon's view of everything.
@@ -141,15 +481,17 @@ type StatusResponse struct {
 	Plugins []*Plugin `protobuf:"bytes,4,rep,name=plugins,proto3" json:"plugins,omitempty"`
 	// Services in the kernel that are not ours.
 	ForeignServices []string `protobuf:"bytes,5,rep,name=foreign_services,json=foreignServices,proto3" json:"foreign_services,omitempty"`
-	// The forwarder.
-	Forwarder     *Forwarder `protobuf:"bytes,6,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	// The forwarder of the director itself.
+	Forwarder *Forwarder `protobuf:"bytes,6,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	// The appliances beside it, sorted by name.
+	Appliances    []*Forwarder `protobuf:"bytes,7,rep,name=appliances,proto3" json:"appliances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[1]
+	mi := &file_poise_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +503,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[1]
+	mi := &file_poise_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +516,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StatusResponse) GetDaemon() *Daemon {
@@ -219,6 +561,13 @@ func (x *StatusResponse) GetForwarder() *Forwarder {
 	return nil
 }
 
+func (x *StatusResponse) GetAppliances() []*Forwarder {
+	if x != nil {
+		return x.Appliances
+	}
+	return nil
+}
+
 // Daemon says how the daemon itself is.
 type Daemon struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -242,7 +591,7 @@ type Daemon struct {
 
 func (x *Daemon) Reset() {
 	*x = Daemon{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[2]
+	mi := &file_poise_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +603,7 @@ func (x *Daemon) String() string {
 func (*Daemon) ProtoMessage() {}
 
 func (x *Daemon) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[2]
+	mi := &file_poise_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +616,7 @@ func (x *Daemon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Daemon.ProtoReflect.Descriptor instead.
 func (*Daemon) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Daemon) GetVersion() string {
@@ -338,13 +687,20 @@ type Forwarder struct {
 	Repairs uint64 `protobuf:"varint,7,opt,name=repairs,proto3" json:"repairs,omitempty"`
 	// Connection sync: "master on eth0, id 51"; empty if none.
 	ConnectionSync string `protobuf:"bytes,8,opt,name=connection_sync,json=connectionSync,proto3" json:"connection_sync,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Its name: "f5:lab"; that of its type for the director's own.
+	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
+	// Why nothing is written to it now: "failover group VGM is not master here"; empty: it
+	// is written to.
+	Held string `protobuf:"bytes,10,opt,name=held,proto3" json:"held,omitempty"`
+	// Services on it that are not ours; appliances only.
+	ForeignServices []string `protobuf:"bytes,11,rep,name=foreign_services,json=foreignServices,proto3" json:"foreign_services,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Forwarder) Reset() {
 	*x = Forwarder{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[3]
+	mi := &file_poise_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +712,7 @@ func (x *Forwarder) String() string {
 func (*Forwarder) ProtoMessage() {}
 
 func (x *Forwarder) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[3]
+	mi := &file_poise_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +725,7 @@ func (x *Forwarder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forwarder.ProtoReflect.Descriptor instead.
 func (*Forwarder) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Forwarder) GetType() string {
@@ -428,6 +784,192 @@ func (x *Forwarder) GetConnectionSync() string {
 	return ""
 }
 
+func (x *Forwarder) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Forwarder) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+func (x *Forwarder) GetForeignServices() []string {
+	if x != nil {
+		return x.ForeignServices
+	}
+	return nil
+}
+
+// Carried is what an appliance has of a virtual server.
+type Carried struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The appliance: "f5:lab".
+	Forwarder string `protobuf:"bytes,1,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
+	// The virtual server's name there: "TCP 192.0.2.200:80".
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// It is there.
+	Present bool `protobuf:"varint,3,opt,name=present,proto3" json:"present,omitempty"`
+	// Connections since it was made there.
+	Connections uint64 `protobuf:"varint,4,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Its members, in the order of the configuration as far as they are in it.
+	Members       []*Member `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Carried) Reset() {
+	*x = Carried{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Carried) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Carried) ProtoMessage() {}
+
+func (x *Carried) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Carried.ProtoReflect.Descriptor instead.
+func (*Carried) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Carried) GetForwarder() string {
+	if x != nil {
+		return x.Forwarder
+	}
+	return ""
+}
+
+func (x *Carried) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Carried) GetPresent() bool {
+	if x != nil {
+		return x.Present
+	}
+	return false
+}
+
+func (x *Carried) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Carried) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// Member is a real server on an appliance.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name: "192.0.2.1:80".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "enabled", "drained" (no new connections) or "offline" (taken out; those that stand go
+	// on).
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Its weight.
+	Weight uint32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Connections that are established now.
+	ActiveConnections uint32 `protobuf:"varint,4,opt,name=active_connections,json=activeConnections,proto3" json:"active_connections,omitempty"`
+	// Connections since it was made.
+	Connections   uint64 `protobuf:"varint,5,opt,name=connections,proto3" json:"connections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_poise_control_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_poise_control_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Member) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Member) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Member) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Member) GetActiveConnections() uint32 {
+	if x != nil {
+		return x.ActiveConnections
+	}
+	return 0
+}
+
+func (x *Member) GetConnections() uint64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
 // VirtualServer is a virtual server as it is now.
 type VirtualServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -448,14 +990,16 @@ type VirtualServer struct {
 	// In the order of the configuration.
 	RealServers []*RealServer `protobuf:"bytes,8,rep,name=real_servers,json=realServers,proto3" json:"real_servers,omitempty"`
 	// Connections scheduled since the service was made.
-	Connections   uint64 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
+	Connections uint64 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
+	// What the appliances have of it; the fields above are the director's own table.
+	Carried       []*Carried `protobuf:"bytes,10,rep,name=carried,proto3" json:"carried,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VirtualServer) Reset() {
 	*x = VirtualServer{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[4]
+	mi := &file_poise_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +1011,7 @@ func (x *VirtualServer) String() string {
 func (*VirtualServer) ProtoMessage() {}
 
 func (x *VirtualServer) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[4]
+	mi := &file_poise_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +1024,7 @@ func (x *VirtualServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VirtualServer.ProtoReflect.Descriptor instead.
 func (*VirtualServer) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VirtualServer) GetName() string {
@@ -546,6 +1090,13 @@ func (x *VirtualServer) GetConnections() uint64 {
 	return 0
 }
 
+func (x *VirtualServer) GetCarried() []*Carried {
+	if x != nil {
+		return x.Carried
+	}
+	return nil
+}
+
 // RealServer is a real server as it is now.
 type RealServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -585,7 +1136,7 @@ type RealServer struct {
 
 func (x *RealServer) Reset() {
 	*x = RealServer{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[5]
+	mi := &file_poise_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +1148,7 @@ func (x *RealServer) String() string {
 func (*RealServer) ProtoMessage() {}
 
 func (x *RealServer) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[5]
+	mi := &file_poise_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +1161,7 @@ func (x *RealServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RealServer.ProtoReflect.Descriptor instead.
 func (*RealServer) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RealServer) GetName() string {
@@ -752,7 +1303,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[6]
+	mi := &file_poise_control_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1315,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[6]
+	mi := &file_poise_control_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1328,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Check) GetType() string {
@@ -883,7 +1434,7 @@ type FailoverGroup struct {
 
 func (x *FailoverGroup) Reset() {
 	*x = FailoverGroup{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[7]
+	mi := &file_poise_control_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1446,7 @@ func (x *FailoverGroup) String() string {
 func (*FailoverGroup) ProtoMessage() {}
 
 func (x *FailoverGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[7]
+	mi := &file_poise_control_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1459,7 @@ func (x *FailoverGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailoverGroup.ProtoReflect.Descriptor instead.
 func (*FailoverGroup) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FailoverGroup) GetName() string {
@@ -979,7 +1530,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[8]
+	mi := &file_poise_control_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1542,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[8]
+	mi := &file_poise_control_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1555,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Instance) GetName() string {
@@ -1138,7 +1689,7 @@ type Plugin struct {
 
 func (x *Plugin) Reset() {
 	*x = Plugin{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[9]
+	mi := &file_poise_control_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1701,7 @@ func (x *Plugin) String() string {
 func (*Plugin) ProtoMessage() {}
 
 func (x *Plugin) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[9]
+	mi := &file_poise_control_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1714,7 @@ func (x *Plugin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plugin.ProtoReflect.Descriptor instead.
 func (*Plugin) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Plugin) GetName() string {
@@ -1303,7 +1854,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[10]
+	mi := &file_poise_control_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1866,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[10]
+	mi := &file_poise_control_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1879,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EventsRequest) GetFollow() bool {
@@ -1358,7 +1909,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[11]
+	mi := &file_poise_control_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1921,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[11]
+	mi := &file_poise_control_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1934,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EventsResponse) GetAt() *timestamppb.Timestamp {
@@ -1441,7 +1992,7 @@ type SetOverrideRequest struct {
 
 func (x *SetOverrideRequest) Reset() {
 	*x = SetOverrideRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[12]
+	mi := &file_poise_control_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +2004,7 @@ func (x *SetOverrideRequest) String() string {
 func (*SetOverrideRequest) ProtoMessage() {}
 
 func (x *SetOverrideRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[12]
+	mi := &file_poise_control_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +2017,7 @@ func (x *SetOverrideRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOverrideRequest.ProtoReflect.Descriptor instead.
 func (*SetOverrideRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetOverrideRequest) GetVirtualServer() string {
@@ -1517,7 +2068,7 @@ type SetOverrideResponse struct {
 
 func (x *SetOverrideResponse) Reset() {
 	*x = SetOverrideResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[13]
+	mi := &file_poise_control_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2080,7 @@ func (x *SetOverrideResponse) String() string {
 func (*SetOverrideResponse) ProtoMessage() {}
 
 func (x *SetOverrideResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[13]
+	mi := &file_poise_control_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2093,7 @@ func (x *SetOverrideResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetOverrideResponse.ProtoReflect.Descriptor instead.
 func (*SetOverrideResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetOverrideResponse) GetVirtualServer() string {
@@ -1568,7 +2119,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[14]
+	mi := &file_poise_control_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +2131,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[14]
+	mi := &file_poise_control_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +2144,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 // ReloadResponse says that the configuration is in force.
@@ -1607,7 +2158,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[15]
+	mi := &file_poise_control_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +2170,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[15]
+	mi := &file_poise_control_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +2183,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReloadResponse) GetWarnings() []string {
@@ -1658,7 +2209,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[16]
+	mi := &file_poise_control_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2221,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[16]
+	mi := &file_poise_control_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2234,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProbeRequest) GetWhat() isProbeRequest_What {
@@ -1745,7 +2296,7 @@ type ProbeRealServer struct {
 
 func (x *ProbeRealServer) Reset() {
 	*x = ProbeRealServer{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[17]
+	mi := &file_poise_control_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +2308,7 @@ func (x *ProbeRealServer) String() string {
 func (*ProbeRealServer) ProtoMessage() {}
 
 func (x *ProbeRealServer) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[17]
+	mi := &file_poise_control_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +2321,7 @@ func (x *ProbeRealServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRealServer.ProtoReflect.Descriptor instead.
 func (*ProbeRealServer) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProbeRealServer) GetVirtualServer() string {
@@ -1818,7 +2369,7 @@ type ProbeTarget struct {
 
 func (x *ProbeTarget) Reset() {
 	*x = ProbeTarget{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[18]
+	mi := &file_poise_control_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +2381,7 @@ func (x *ProbeTarget) String() string {
 func (*ProbeTarget) ProtoMessage() {}
 
 func (x *ProbeTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[18]
+	mi := &file_poise_control_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +2394,7 @@ func (x *ProbeTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeTarget.ProtoReflect.Descriptor instead.
 func (*ProbeTarget) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProbeTarget) GetType() string {
@@ -1909,7 +2460,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[19]
+	mi := &file_poise_control_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2472,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[19]
+	mi := &file_poise_control_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2485,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProbeResponse) GetResults() []*ProbeResult {
@@ -1982,7 +2533,7 @@ type ProbeResult struct {
 
 func (x *ProbeResult) Reset() {
 	*x = ProbeResult{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[20]
+	mi := &file_poise_control_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2545,7 @@ func (x *ProbeResult) String() string {
 func (*ProbeResult) ProtoMessage() {}
 
 func (x *ProbeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[20]
+	mi := &file_poise_control_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2558,7 @@ func (x *ProbeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
 func (*ProbeResult) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProbeResult) GetType() string {
@@ -2098,7 +2649,7 @@ type RestartPluginRequest struct {
 
 func (x *RestartPluginRequest) Reset() {
 	*x = RestartPluginRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[21]
+	mi := &file_poise_control_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2661,7 @@ func (x *RestartPluginRequest) String() string {
 func (*RestartPluginRequest) ProtoMessage() {}
 
 func (x *RestartPluginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[21]
+	mi := &file_poise_control_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2674,7 @@ func (x *RestartPluginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartPluginRequest.ProtoReflect.Descriptor instead.
 func (*RestartPluginRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestartPluginRequest) GetName() string {
@@ -2146,7 +2697,7 @@ type RestartPluginResponse struct {
 
 func (x *RestartPluginResponse) Reset() {
 	*x = RestartPluginResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[22]
+	mi := &file_poise_control_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2709,7 @@ func (x *RestartPluginResponse) String() string {
 func (*RestartPluginResponse) ProtoMessage() {}
 
 func (x *RestartPluginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[22]
+	mi := &file_poise_control_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2722,7 @@ func (x *RestartPluginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartPluginResponse.ProtoReflect.Descriptor instead.
 func (*RestartPluginResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RestartPluginResponse) GetPlugin() *Plugin {
@@ -2199,7 +2750,7 @@ type DescribePluginRequest struct {
 
 func (x *DescribePluginRequest) Reset() {
 	*x = DescribePluginRequest{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[23]
+	mi := &file_poise_control_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2762,7 @@ func (x *DescribePluginRequest) String() string {
 func (*DescribePluginRequest) ProtoMessage() {}
 
 func (x *DescribePluginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[23]
+	mi := &file_poise_control_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2775,7 @@ func (x *DescribePluginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribePluginRequest.ProtoReflect.Descriptor instead.
 func (*DescribePluginRequest) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DescribePluginRequest) GetName() string {
@@ -2249,7 +2800,7 @@ type DescribePluginResponse struct {
 
 func (x *DescribePluginResponse) Reset() {
 	*x = DescribePluginResponse{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[24]
+	mi := &file_poise_control_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2812,7 @@ func (x *DescribePluginResponse) String() string {
 func (*DescribePluginResponse) ProtoMessage() {}
 
 func (x *DescribePluginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[24]
+	mi := &file_poise_control_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2825,7 @@ func (x *DescribePluginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribePluginResponse.ProtoReflect.Descriptor instead.
 func (*DescribePluginResponse) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DescribePluginResponse) GetPlugin() *Plugin {
@@ -2313,7 +2864,7 @@ type PluginKind struct {
 
 func (x *PluginKind) Reset() {
 	*x = PluginKind{}
-	mi := &file_poise_control_v1_control_proto_msgTypes[25]
+	mi := &file_poise_control_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2876,7 @@ func (x *PluginKind) String() string {
 func (*PluginKind) ProtoMessage() {}
 
 func (x *PluginKind) ProtoReflect() protoreflect.Message {
-	mi := &file_poise_control_v1_control_proto_msgTypes[25]
+	mi := &file_poise_control_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2889,7 @@ func (x *PluginKind) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginKind.ProtoReflect.Descriptor instead.
 func (*PluginKind) Descriptor() ([]byte, []int) {
-	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_poise_control_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PluginKind) GetInterface() string {
@@ -2366,15 +2917,40 @@ var File_poise_control_v1_control_proto protoreflect.FileDescriptor
 
 const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1epoise/control/v1/control.proto\x12\x10poise.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xf0\x02\n" +
+	"\x1epoise/control/v1/control.proto\x12\x10poise.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n" +
+	"\vDiffRequest\x12\x1c\n" +
+	"\tforwarder\x18\x01 \x01(\tR\tforwarder\"O\n" +
+	"\fDiffResponse\x12?\n" +
+	"\n" +
+	"forwarders\x18\x01 \x03(\v2\x1f.poise.control.v1.ForwarderDiffR\n" +
+	"forwarders\"\x85\x01\n" +
+	"\rForwarderDiff\x12\x1c\n" +
+	"\tforwarder\x18\x01 \x01(\tR\tforwarder\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12>\n" +
+	"\vdifferences\x18\x03 \x03(\v2\x1c.poise.control.v1.DifferenceR\vdifferences\"j\n" +
+	"\n" +
+	"Difference\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
+	"\adesired\x18\x03 \x01(\tR\adesired\x12\x16\n" +
+	"\x06actual\x18\x04 \x01(\tR\x06actual\"L\n" +
+	"\x16ImportForwarderRequest\x12\x1c\n" +
+	"\tforwarder\x18\x01 \x01(\tR\tforwarder\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\"C\n" +
+	"\x17ImportForwarderResponse\x12\x12\n" +
+	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x14\n" +
+	"\x05notes\x18\x02 \x03(\tR\x05notes\"\x0f\n" +
+	"\rStatusRequest\"\xad\x03\n" +
 	"\x0eStatusResponse\x120\n" +
 	"\x06daemon\x18\x01 \x01(\v2\x18.poise.control.v1.DaemonR\x06daemon\x12H\n" +
 	"\x0fvirtual_servers\x18\x02 \x03(\v2\x1f.poise.control.v1.VirtualServerR\x0evirtualServers\x12H\n" +
 	"\x0ffailover_groups\x18\x03 \x03(\v2\x1f.poise.control.v1.FailoverGroupR\x0efailoverGroups\x122\n" +
 	"\aplugins\x18\x04 \x03(\v2\x18.poise.control.v1.PluginR\aplugins\x12)\n" +
 	"\x10foreign_services\x18\x05 \x03(\tR\x0fforeignServices\x129\n" +
-	"\tforwarder\x18\x06 \x01(\v2\x1b.poise.control.v1.ForwarderR\tforwarder\"\x98\x02\n" +
+	"\tforwarder\x18\x06 \x01(\v2\x1b.poise.control.v1.ForwarderR\tforwarder\x12;\n" +
+	"\n" +
+	"appliances\x18\a \x03(\v2\x1b.poise.control.v1.ForwarderR\n" +
+	"appliances\"\x98\x02\n" +
 	"\x06Daemon\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\rR\x03pid\x129\n" +
@@ -2384,7 +2960,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\vconfig_file\x18\x05 \x01(\tR\n" +
 	"configFile\x12D\n" +
 	"\x10config_loaded_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x0econfigLoadedAt\x12#\n" +
-	"\rreload_errors\x18\a \x03(\tR\freloadErrors\"\xaf\x02\n" +
+	"\rreload_errors\x18\a \x03(\tR\freloadErrors\"\x82\x03\n" +
 	"\tForwarder\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12-\n" +
@@ -2394,7 +2970,23 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"applied_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tappliedAt\x12\x16\n" +
 	"\x06errors\x18\x06 \x03(\tR\x06errors\x12\x18\n" +
 	"\arepairs\x18\a \x01(\x04R\arepairs\x12'\n" +
-	"\x0fconnection_sync\x18\b \x01(\tR\x0econnectionSync\"\xb7\x02\n" +
+	"\x0fconnection_sync\x18\b \x01(\tR\x0econnectionSync\x12\x12\n" +
+	"\x04name\x18\t \x01(\tR\x04name\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\tR\x04held\x12)\n" +
+	"\x10foreign_services\x18\v \x03(\tR\x0fforeignServices\"\xab\x01\n" +
+	"\aCarried\x12\x1c\n" +
+	"\tforwarder\x18\x01 \x01(\tR\tforwarder\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\apresent\x18\x03 \x01(\bR\apresent\x12 \n" +
+	"\vconnections\x18\x04 \x01(\x04R\vconnections\x122\n" +
+	"\amembers\x18\x05 \x03(\v2\x18.poise.control.v1.MemberR\amembers\"\x9b\x01\n" +
+	"\x06Member\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\rR\x06weight\x12-\n" +
+	"\x12active_connections\x18\x04 \x01(\rR\x11activeConnections\x12 \n" +
+	"\vconnections\x18\x05 \x01(\x04R\vconnections\"\xec\x02\n" +
 	"\rVirtualServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x16\n" +
@@ -2404,7 +2996,9 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\fsorry_server\x18\x06 \x01(\tR\vsorryServer\x12!\n" +
 	"\fsorry_active\x18\a \x01(\bR\vsorryActive\x12?\n" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.control.v1.RealServerR\vrealServers\x12 \n" +
-	"\vconnections\x18\t \x01(\x04R\vconnections\"\xa6\x04\n" +
+	"\vconnections\x18\t \x01(\x04R\vconnections\x123\n" +
+	"\acarried\x18\n" +
+	" \x03(\v2\x19.poise.control.v1.CarriedR\acarried\"\xa6\x04\n" +
 	"\n" +
 	"RealServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -2563,7 +3157,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x13OVERRIDE_MODE_DRAIN\x10\x02\x12\x17\n" +
 	"\x13OVERRIDE_MODE_MAINT\x10\x03\x12\x18\n" +
 	"\x14OVERRIDE_MODE_WEIGHT\x10\x04\x12 \n" +
-	"\x1cOVERRIDE_MODE_WEIGHT_DEFAULT\x10\x052\xe6\x04\n" +
+	"\x1cOVERRIDE_MODE_WEIGHT_DEFAULT\x10\x052\x95\x06\n" +
 	"\x0eControlService\x12K\n" +
 	"\x06Status\x12\x1f.poise.control.v1.StatusRequest\x1a .poise.control.v1.StatusResponse\x12M\n" +
 	"\x06Events\x12\x1f.poise.control.v1.EventsRequest\x1a .poise.control.v1.EventsResponse0\x01\x12Z\n" +
@@ -2571,7 +3165,9 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x06Reload\x12\x1f.poise.control.v1.ReloadRequest\x1a .poise.control.v1.ReloadResponse\x12H\n" +
 	"\x05Probe\x12\x1e.poise.control.v1.ProbeRequest\x1a\x1f.poise.control.v1.ProbeResponse\x12`\n" +
 	"\rRestartPlugin\x12&.poise.control.v1.RestartPluginRequest\x1a'.poise.control.v1.RestartPluginResponse\x12c\n" +
-	"\x0eDescribePlugin\x12'.poise.control.v1.DescribePluginRequest\x1a(.poise.control.v1.DescribePluginResponseB<Z:github.com/poise-lb/poise/proto/poise/control/v1;controlv1b\x06proto3"
+	"\x0eDescribePlugin\x12'.poise.control.v1.DescribePluginRequest\x1a(.poise.control.v1.DescribePluginResponse\x12E\n" +
+	"\x04Diff\x12\x1d.poise.control.v1.DiffRequest\x1a\x1e.poise.control.v1.DiffResponse\x12f\n" +
+	"\x0fImportForwarder\x12(.poise.control.v1.ImportForwarderRequest\x1a).poise.control.v1.ImportForwarderResponseB<Z:github.com/poise-lb/poise/proto/poise/control/v1;controlv1b\x06proto3"
 
 var (
 	file_poise_control_v1_control_proto_rawDescOnce sync.Once
@@ -2586,90 +3182,107 @@ func file_poise_control_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_poise_control_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_poise_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_poise_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_poise_control_v1_control_proto_goTypes = []any{
-	(OverrideMode)(0),              // 0: poise.control.v1.OverrideMode
-	(*StatusRequest)(nil),          // 1: poise.control.v1.StatusRequest
-	(*StatusResponse)(nil),         // 2: poise.control.v1.StatusResponse
-	(*Daemon)(nil),                 // 3: poise.control.v1.Daemon
-	(*Forwarder)(nil),              // 4: poise.control.v1.Forwarder
-	(*VirtualServer)(nil),          // 5: poise.control.v1.VirtualServer
-	(*RealServer)(nil),             // 6: poise.control.v1.RealServer
-	(*Check)(nil),                  // 7: poise.control.v1.Check
-	(*FailoverGroup)(nil),          // 8: poise.control.v1.FailoverGroup
-	(*Instance)(nil),               // 9: poise.control.v1.Instance
-	(*Plugin)(nil),                 // 10: poise.control.v1.Plugin
-	(*EventsRequest)(nil),          // 11: poise.control.v1.EventsRequest
-	(*EventsResponse)(nil),         // 12: poise.control.v1.EventsResponse
-	(*SetOverrideRequest)(nil),     // 13: poise.control.v1.SetOverrideRequest
-	(*SetOverrideResponse)(nil),    // 14: poise.control.v1.SetOverrideResponse
-	(*ReloadRequest)(nil),          // 15: poise.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),         // 16: poise.control.v1.ReloadResponse
-	(*ProbeRequest)(nil),           // 17: poise.control.v1.ProbeRequest
-	(*ProbeRealServer)(nil),        // 18: poise.control.v1.ProbeRealServer
-	(*ProbeTarget)(nil),            // 19: poise.control.v1.ProbeTarget
-	(*ProbeResponse)(nil),          // 20: poise.control.v1.ProbeResponse
-	(*ProbeResult)(nil),            // 21: poise.control.v1.ProbeResult
-	(*RestartPluginRequest)(nil),   // 22: poise.control.v1.RestartPluginRequest
-	(*RestartPluginResponse)(nil),  // 23: poise.control.v1.RestartPluginResponse
-	(*DescribePluginRequest)(nil),  // 24: poise.control.v1.DescribePluginRequest
-	(*DescribePluginResponse)(nil), // 25: poise.control.v1.DescribePluginResponse
-	(*PluginKind)(nil),             // 26: poise.control.v1.PluginKind
-	nil,                            // 27: poise.control.v1.Instance.PacketErrorsEntry
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 29: google.protobuf.Duration
+	(OverrideMode)(0),               // 0: poise.control.v1.OverrideMode
+	(*DiffRequest)(nil),             // 1: poise.control.v1.DiffRequest
+	(*DiffResponse)(nil),            // 2: poise.control.v1.DiffResponse
+	(*ForwarderDiff)(nil),           // 3: poise.control.v1.ForwarderDiff
+	(*Difference)(nil),              // 4: poise.control.v1.Difference
+	(*ImportForwarderRequest)(nil),  // 5: poise.control.v1.ImportForwarderRequest
+	(*ImportForwarderResponse)(nil), // 6: poise.control.v1.ImportForwarderResponse
+	(*StatusRequest)(nil),           // 7: poise.control.v1.StatusRequest
+	(*StatusResponse)(nil),          // 8: poise.control.v1.StatusResponse
+	(*Daemon)(nil),                  // 9: poise.control.v1.Daemon
+	(*Forwarder)(nil),               // 10: poise.control.v1.Forwarder
+	(*Carried)(nil),                 // 11: poise.control.v1.Carried
+	(*Member)(nil),                  // 12: poise.control.v1.Member
+	(*VirtualServer)(nil),           // 13: poise.control.v1.VirtualServer
+	(*RealServer)(nil),              // 14: poise.control.v1.RealServer
+	(*Check)(nil),                   // 15: poise.control.v1.Check
+	(*FailoverGroup)(nil),           // 16: poise.control.v1.FailoverGroup
+	(*Instance)(nil),                // 17: poise.control.v1.Instance
+	(*Plugin)(nil),                  // 18: poise.control.v1.Plugin
+	(*EventsRequest)(nil),           // 19: poise.control.v1.EventsRequest
+	(*EventsResponse)(nil),          // 20: poise.control.v1.EventsResponse
+	(*SetOverrideRequest)(nil),      // 21: poise.control.v1.SetOverrideRequest
+	(*SetOverrideResponse)(nil),     // 22: poise.control.v1.SetOverrideResponse
+	(*ReloadRequest)(nil),           // 23: poise.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),          // 24: poise.control.v1.ReloadResponse
+	(*ProbeRequest)(nil),            // 25: poise.control.v1.ProbeRequest
+	(*ProbeRealServer)(nil),         // 26: poise.control.v1.ProbeRealServer
+	(*ProbeTarget)(nil),             // 27: poise.control.v1.ProbeTarget
+	(*ProbeResponse)(nil),           // 28: poise.control.v1.ProbeResponse
+	(*ProbeResult)(nil),             // 29: poise.control.v1.ProbeResult
+	(*RestartPluginRequest)(nil),    // 30: poise.control.v1.RestartPluginRequest
+	(*RestartPluginResponse)(nil),   // 31: poise.control.v1.RestartPluginResponse
+	(*DescribePluginRequest)(nil),   // 32: poise.control.v1.DescribePluginRequest
+	(*DescribePluginResponse)(nil),  // 33: poise.control.v1.DescribePluginResponse
+	(*PluginKind)(nil),              // 34: poise.control.v1.PluginKind
+	nil,                             // 35: poise.control.v1.Instance.PacketErrorsEntry
+	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
 }
 var file_poise_control_v1_control_proto_depIdxs = []int32{
-	3,  // 0: poise.control.v1.StatusResponse.daemon:type_name -> poise.control.v1.Daemon
-	5,  // 1: poise.control.v1.StatusResponse.virtual_servers:type_name -> poise.control.v1.VirtualServer
-	8,  // 2: poise.control.v1.StatusResponse.failover_groups:type_name -> poise.control.v1.FailoverGroup
-	10, // 3: poise.control.v1.StatusResponse.plugins:type_name -> poise.control.v1.Plugin
-	4,  // 4: poise.control.v1.StatusResponse.forwarder:type_name -> poise.control.v1.Forwarder
-	28, // 5: poise.control.v1.Daemon.started_at:type_name -> google.protobuf.Timestamp
-	28, // 6: poise.control.v1.Daemon.config_loaded_at:type_name -> google.protobuf.Timestamp
-	28, // 7: poise.control.v1.Forwarder.applied_at:type_name -> google.protobuf.Timestamp
-	6,  // 8: poise.control.v1.VirtualServer.real_servers:type_name -> poise.control.v1.RealServer
-	28, // 9: poise.control.v1.RealServer.since:type_name -> google.protobuf.Timestamp
-	7,  // 10: poise.control.v1.RealServer.checks:type_name -> poise.control.v1.Check
-	28, // 11: poise.control.v1.RealServer.drain_deadline:type_name -> google.protobuf.Timestamp
-	28, // 12: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
-	29, // 13: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
-	28, // 14: poise.control.v1.Check.stale_since:type_name -> google.protobuf.Timestamp
-	28, // 15: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
-	9,  // 16: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
-	27, // 17: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
-	28, // 18: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
-	28, // 19: poise.control.v1.Plugin.heard_at:type_name -> google.protobuf.Timestamp
-	28, // 20: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
-	0,  // 21: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
-	29, // 22: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
-	18, // 23: poise.control.v1.ProbeRequest.real_server:type_name -> poise.control.v1.ProbeRealServer
-	19, // 24: poise.control.v1.ProbeRequest.target:type_name -> poise.control.v1.ProbeTarget
-	29, // 25: poise.control.v1.ProbeTarget.timeout:type_name -> google.protobuf.Duration
-	21, // 26: poise.control.v1.ProbeResponse.results:type_name -> poise.control.v1.ProbeResult
-	29, // 27: poise.control.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
-	10, // 28: poise.control.v1.RestartPluginResponse.plugin:type_name -> poise.control.v1.Plugin
-	10, // 29: poise.control.v1.DescribePluginResponse.plugin:type_name -> poise.control.v1.Plugin
-	26, // 30: poise.control.v1.DescribePluginResponse.kinds:type_name -> poise.control.v1.PluginKind
-	1,  // 31: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
-	11, // 32: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
-	13, // 33: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
-	15, // 34: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
-	17, // 35: poise.control.v1.ControlService.Probe:input_type -> poise.control.v1.ProbeRequest
-	22, // 36: poise.control.v1.ControlService.RestartPlugin:input_type -> poise.control.v1.RestartPluginRequest
-	24, // 37: poise.control.v1.ControlService.DescribePlugin:input_type -> poise.control.v1.DescribePluginRequest
-	2,  // 38: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
-	12, // 39: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
-	14, // 40: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
-	16, // 41: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
-	20, // 42: poise.control.v1.ControlService.Probe:output_type -> poise.control.v1.ProbeResponse
-	23, // 43: poise.control.v1.ControlService.RestartPlugin:output_type -> poise.control.v1.RestartPluginResponse
-	25, // 44: poise.control.v1.ControlService.DescribePlugin:output_type -> poise.control.v1.DescribePluginResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	3,  // 0: poise.control.v1.DiffResponse.forwarders:type_name -> poise.control.v1.ForwarderDiff
+	4,  // 1: poise.control.v1.ForwarderDiff.differences:type_name -> poise.control.v1.Difference
+	9,  // 2: poise.control.v1.StatusResponse.daemon:type_name -> poise.control.v1.Daemon
+	13, // 3: poise.control.v1.StatusResponse.virtual_servers:type_name -> poise.control.v1.VirtualServer
+	16, // 4: poise.control.v1.StatusResponse.failover_groups:type_name -> poise.control.v1.FailoverGroup
+	18, // 5: poise.control.v1.StatusResponse.plugins:type_name -> poise.control.v1.Plugin
+	10, // 6: poise.control.v1.StatusResponse.forwarder:type_name -> poise.control.v1.Forwarder
+	10, // 7: poise.control.v1.StatusResponse.appliances:type_name -> poise.control.v1.Forwarder
+	36, // 8: poise.control.v1.Daemon.started_at:type_name -> google.protobuf.Timestamp
+	36, // 9: poise.control.v1.Daemon.config_loaded_at:type_name -> google.protobuf.Timestamp
+	36, // 10: poise.control.v1.Forwarder.applied_at:type_name -> google.protobuf.Timestamp
+	12, // 11: poise.control.v1.Carried.members:type_name -> poise.control.v1.Member
+	14, // 12: poise.control.v1.VirtualServer.real_servers:type_name -> poise.control.v1.RealServer
+	11, // 13: poise.control.v1.VirtualServer.carried:type_name -> poise.control.v1.Carried
+	36, // 14: poise.control.v1.RealServer.since:type_name -> google.protobuf.Timestamp
+	15, // 15: poise.control.v1.RealServer.checks:type_name -> poise.control.v1.Check
+	36, // 16: poise.control.v1.RealServer.drain_deadline:type_name -> google.protobuf.Timestamp
+	36, // 17: poise.control.v1.Check.since:type_name -> google.protobuf.Timestamp
+	37, // 18: poise.control.v1.Check.interval:type_name -> google.protobuf.Duration
+	36, // 19: poise.control.v1.Check.stale_since:type_name -> google.protobuf.Timestamp
+	36, // 20: poise.control.v1.FailoverGroup.since:type_name -> google.protobuf.Timestamp
+	17, // 21: poise.control.v1.FailoverGroup.instances:type_name -> poise.control.v1.Instance
+	35, // 22: poise.control.v1.Instance.packet_errors:type_name -> poise.control.v1.Instance.PacketErrorsEntry
+	36, // 23: poise.control.v1.Plugin.started_at:type_name -> google.protobuf.Timestamp
+	36, // 24: poise.control.v1.Plugin.heard_at:type_name -> google.protobuf.Timestamp
+	36, // 25: poise.control.v1.EventsResponse.at:type_name -> google.protobuf.Timestamp
+	0,  // 26: poise.control.v1.SetOverrideRequest.mode:type_name -> poise.control.v1.OverrideMode
+	37, // 27: poise.control.v1.SetOverrideRequest.drain_deadline:type_name -> google.protobuf.Duration
+	26, // 28: poise.control.v1.ProbeRequest.real_server:type_name -> poise.control.v1.ProbeRealServer
+	27, // 29: poise.control.v1.ProbeRequest.target:type_name -> poise.control.v1.ProbeTarget
+	37, // 30: poise.control.v1.ProbeTarget.timeout:type_name -> google.protobuf.Duration
+	29, // 31: poise.control.v1.ProbeResponse.results:type_name -> poise.control.v1.ProbeResult
+	37, // 32: poise.control.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
+	18, // 33: poise.control.v1.RestartPluginResponse.plugin:type_name -> poise.control.v1.Plugin
+	18, // 34: poise.control.v1.DescribePluginResponse.plugin:type_name -> poise.control.v1.Plugin
+	34, // 35: poise.control.v1.DescribePluginResponse.kinds:type_name -> poise.control.v1.PluginKind
+	7,  // 36: poise.control.v1.ControlService.Status:input_type -> poise.control.v1.StatusRequest
+	19, // 37: poise.control.v1.ControlService.Events:input_type -> poise.control.v1.EventsRequest
+	21, // 38: poise.control.v1.ControlService.SetOverride:input_type -> poise.control.v1.SetOverrideRequest
+	23, // 39: poise.control.v1.ControlService.Reload:input_type -> poise.control.v1.ReloadRequest
+	25, // 40: poise.control.v1.ControlService.Probe:input_type -> poise.control.v1.ProbeRequest
+	30, // 41: poise.control.v1.ControlService.RestartPlugin:input_type -> poise.control.v1.RestartPluginRequest
+	32, // 42: poise.control.v1.ControlService.DescribePlugin:input_type -> poise.control.v1.DescribePluginRequest
+	1,  // 43: poise.control.v1.ControlService.Diff:input_type -> poise.control.v1.DiffRequest
+	5,  // 44: poise.control.v1.ControlService.ImportForwarder:input_type -> poise.control.v1.ImportForwarderRequest
+	8,  // 45: poise.control.v1.ControlService.Status:output_type -> poise.control.v1.StatusResponse
+	20, // 46: poise.control.v1.ControlService.Events:output_type -> poise.control.v1.EventsResponse
+	22, // 47: poise.control.v1.ControlService.SetOverride:output_type -> poise.control.v1.SetOverrideResponse
+	24, // 48: poise.control.v1.ControlService.Reload:output_type -> poise.control.v1.ReloadResponse
+	28, // 49: poise.control.v1.ControlService.Probe:output_type -> poise.control.v1.ProbeResponse
+	31, // 50: poise.control.v1.ControlService.RestartPlugin:output_type -> poise.control.v1.RestartPluginResponse
+	33, // 51: poise.control.v1.ControlService.DescribePlugin:output_type -> poise.control.v1.DescribePluginResponse
+	2,  // 52: poise.control.v1.ControlService.Diff:output_type -> poise.control.v1.DiffResponse
+	6,  // 53: poise.control.v1.ControlService.ImportForwarder:output_type -> poise.control.v1.ImportForwarderResponse
+	45, // [45:54] is the sub-list for method output_type
+	36, // [36:45] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_poise_control_v1_control_proto_init() }
@@ -2677,7 +3290,7 @@ func file_poise_control_v1_control_proto_init() {
 	if File_poise_control_v1_control_proto != nil {
 		return
 	}
-	file_poise_control_v1_control_proto_msgTypes[16].OneofWrappers = []any{
+	file_poise_control_v1_control_proto_msgTypes[24].OneofWrappers = []any{
 		(*ProbeRequest_RealServer)(nil),
 		(*ProbeRequest_Target)(nil),
 	}
@@ -2687,7 +3300,7 @@ func file_poise_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_poise_control_v1_control_proto_rawDesc), len(file_poise_control_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,13 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ControlService_Status_FullMethodName         = "/poise.control.v1.ControlService/Status"
-	ControlService_Events_FullMethodName         = "/poise.control.v1.ControlService/Events"
-	ControlService_SetOverride_FullMethodName    = "/poise.control.v1.ControlService/SetOverride"
-	ControlService_Reload_FullMethodName         = "/poise.control.v1.ControlService/Reload"
-	ControlService_Probe_FullMethodName          = "/poise.control.v1.ControlService/Probe"
-	ControlService_RestartPlugin_FullMethodName  = "/poise.control.v1.ControlService/RestartPlugin"
-	ControlService_DescribePlugin_FullMethodName = "/poise.control.v1.ControlService/DescribePlugin"
+	ControlService_Status_FullMethodName          = "/poise.control.v1.ControlService/Status"
+	ControlService_Events_FullMethodName          = "/poise.control.v1.ControlService/Events"
+	ControlService_SetOverride_FullMethodName     = "/poise.control.v1.ControlService/SetOverride"
+	ControlService_Reload_FullMethodName          = "/poise.control.v1.ControlService/Reload"
+	ControlService_Probe_FullMethodName           = "/poise.control.v1.ControlService/Probe"
+	ControlService_RestartPlugin_FullMethodName   = "/poise.control.v1.ControlService/RestartPlugin"
+	ControlService_DescribePlugin_FullMethodName  = "/poise.control.v1.ControlService/DescribePlugin"
+	ControlService_Diff_FullMethodName            = "/poise.control.v1.ControlService/Diff"
+	ControlService_ImportForwarder_FullMethodName = "/poise.control.v1.ControlService/ImportForwarder"
 )
 
 // ControlServiceClient is the client API for ControlService service.
@@ -61,6 +63,13 @@ type ControlServiceClient interface {
 	// DescribePlugin says what a plugin offers, with the parameters of its types. NotFound:
 	// no plugin and no type of that name.
 	DescribePlugin(ctx context.Context, in *DescribePluginRequest, opts ...grpc.CallOption) (*DescribePluginResponse, error)
+	// Diff compares what each forwarder should hold with what it holds now. NotFound: no
+	// forwarder of that name.
+	Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error)
+	// ImportForwarder writes what an appliance forwards today as configuration. Nothing is
+	// changed. NotFound: no forwarder of that name. FailedPrecondition: it does not run, or
+	// has nothing to import from. Unavailable: it could not be read.
+	ImportForwarder(ctx context.Context, in *ImportForwarderRequest, opts ...grpc.CallOption) (*ImportForwarderResponse, error)
 }
 
 type controlServiceClient struct {
@@ -150,6 +159,26 @@ func (c *controlServiceClient) DescribePlugin(ctx context.Context, in *DescribeP
 	return out, nil
 }
 
+func (c *controlServiceClient) Diff(ctx context.Context, in *DiffRequest, opts ...grpc.CallOption) (*DiffResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffResponse)
+	err := c.cc.Invoke(ctx, ControlService_Diff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlServiceClient) ImportForwarder(ctx context.Context, in *ImportForwarderRequest, opts ...grpc.CallOption) (*ImportForwarderResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImportForwarderResponse)
+	err := c.cc.Invoke(ctx, ControlService_ImportForwarder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServiceServer is the server API for ControlService service.
 // All implementations must embed UnimplementedControlServiceServer
 // for forward compatibility.
@@ -180,6 +209,13 @@ type ControlServiceServer interface {
 	// DescribePlugin says what a plugin offers, with the parameters of its types. NotFound:
 	// no plugin and no type of that name.
 	DescribePlugin(context.Context, *DescribePluginRequest) (*DescribePluginResponse, error)
+	// Diff compares what each forwarder should hold with what it holds now. NotFound: no
+	// forwarder of that name.
+	Diff(context.Context, *DiffRequest) (*DiffResponse, error)
+	// ImportForwarder writes what an appliance forwards today as configuration. Nothing is
+	// changed. NotFound: no forwarder of that name. FailedPrecondition: it does not run, or
+	// has nothing to import from. Unavailable: it could not be read.
+	ImportForwarder(context.Context, *ImportForwarderRequest) (*ImportForwarderResponse, error)
 	mustEmbedUnimplementedControlServiceServer()
 }
 
@@ -210,6 +246,12 @@ func (UnimplementedControlServiceServer) RestartPlugin(context.Context, *Restart
 }
 func (UnimplementedControlServiceServer) DescribePlugin(context.Context, *DescribePluginRequest) (*DescribePluginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DescribePlugin not implemented")
+}
+func (UnimplementedControlServiceServer) Diff(context.Context, *DiffRequest) (*DiffResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedControlServiceServer) ImportForwarder(context.Context, *ImportForwarderRequest) (*ImportForwarderResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportForwarder not implemented")
 }
 func (UnimplementedControlServiceServer) mustEmbedUnimplementedControlServiceServer() {}
 func (UnimplementedControlServiceServer) testEmbeddedByValue()                        {}
@@ -351,6 +393,42 @@ func _ControlService_DescribePlugin_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ControlService_Diff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).Diff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_Diff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).Diff(ctx, req.(*DiffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ControlService_ImportForwarder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportForwarderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).ImportForwarder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_ImportForwarder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).ImportForwarder(ctx, req.(*ImportForwarderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ControlService_ServiceDesc is the grpc.ServiceDesc for ControlService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -381,6 +459,14 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DescribePlugin",
 			Handler:    _ControlService_DescribePlugin_Handler,
+		},
+		{
+			MethodName: "Diff",
+			Handler:    _ControlService_Diff_Handler,
+		},
+		{
+			MethodName: "ImportForwarder",
+			Handler:    _ControlService_ImportForwarder_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1047,8 +1047,12 @@ type ApplyRequest struct {
 	ConnectionSyncOwned bool `protobuf:"varint,5,opt,name=connection_sync_owned,json=connectionSyncOwned,proto3" json:"connection_sync_owned,omitempty"`
 	// Required. How often to compare with what is there and repair it.
 	ReconcileInterval *durationpb.Duration `protobuf:"bytes,6,opt,name=reconcile_interval,json=reconcileInterval,proto3" json:"reconcile_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Another director writes now: earlier requests are forgotten and nothing is written
+	// until the next Apply without hold; virtual_servers is empty and says nothing. Only
+	// forwarders with the feature "hold" are sent it.
+	Hold          bool `protobuf:"varint,7,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyRequest) Reset() {
@@ -1121,6 +1125,13 @@ func (x *ApplyRequest) GetReconcileInterval() *durationpb.Duration {
 		return x.ReconcileInterval
 	}
 	return nil
+}
+
+func (x *ApplyRequest) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
 }
 
 // ApplyResponse says what became of a request.
@@ -1835,7 +1846,7 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x0fObserveResponse\x12H\n" +
 	"\x0fvirtual_servers\x18\x01 \x03(\v2\x1f.poise.forward.v1.VirtualServerR\x0evirtualServers\x12K\n" +
 	"\x10connection_syncs\x18\x02 \x03(\v2 .poise.forward.v1.ConnectionSyncR\x0fconnectionSyncs\x12\x1a\n" +
-	"\bplatform\x18\x03 \x01(\tR\bplatform\"\xf5\x02\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\"\x89\x03\n" +
 	"\fApplyRequest\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1844,7 +1855,8 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x05owned\x18\x03 \x03(\v2\x1c.poise.forward.v1.ServiceKeyR\x05owned\x12I\n" +
 	"\x0fconnection_sync\x18\x04 \x01(\v2 .poise.forward.v1.ConnectionSyncR\x0econnectionSync\x122\n" +
 	"\x15connection_sync_owned\x18\x05 \x01(\bR\x13connectionSyncOwned\x12H\n" +
-	"\x12reconcile_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x11reconcileInterval\"\xc1\x01\n" +
+	"\x12reconcile_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x11reconcileInterval\x12\x12\n" +
+	"\x04hold\x18\a \x01(\bR\x04hold\"\xc1\x01\n" +
 	"\rApplyResponse\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +

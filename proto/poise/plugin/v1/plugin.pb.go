@@ -253,6 +253,8 @@ type DescribeResponse struct {
 	//	                 JSON. Paths of problems are in its field names.
 	//	members          A forwarder that is sent real servers that are offline, and a sorry
 	//	                 server that is not needed.
+	//	hold             A forwarder that leaves its platform to another director (Apply
+	//	                 with hold).
 	//	import           A forwarder that serves Import.
 	Features      []string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
