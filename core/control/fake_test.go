@@ -72,6 +72,72 @@ func (f *fakeDaemon) Forwarder() forwarder.Status {
 	}
 }
 
+// Appliances has one that is written to, with an address of its own for the web, and one
+// that another director writes to.
+func (f *fakeDaemon) Appliances() []Appliance {
+	lab := webKey
+	lab.Addr = netip.MustParseAddr("198.51.100.100")
+	member := func(addr string, weight uint32, offline bool, connections uint64) model.Destination {
+		return model.Destination{
+			Addr: netip.MustParseAddrPort(addr), Weight: weight, Offline: offline,
+			Counters: model.Counters{Connections: connections, ActiveConnections: uint32(connections / 10)},
+		}
+	}
+	return []Appliance{
+		{
+			Instance: model.ForwarderInstance{Type: "f5", Name: "lab"},
+			Status: forwarder.Status{
+				Platform: "BIG-IP 16.1.2 \xff", AppliedGeneration: 7, DesiredGeneration: 9, AppliedAt: started, Repairs: 1, Members: true,
+				Errors: map[string]string{"table": "no unit is active"},
+				Services: []model.Service{
+					{
+						Key: lab, Counters: model.Counters{Connections: 300},
+						// Not in the order of the configuration, and with one that is not in it.
+						Destinations: []model.Destination{
+							member("192.0.2.7:80", 5, false, 0), member("192.0.2.2:81", 0, false, 10),
+							member("192.0.2.2:80", 0, true, 20), member("192.0.2.1:80", 100, false, 270),
+						},
+					},
+					{Key: dnsTCP}, {Key: webKey},
+				},
+			},
+		},
+		{Instance: model.ForwarderInstance{Type: "f5", Name: "other", Group: "VGM"}, Held: "failover group VGM is not master here"},
+	}
+}
+
+// Differences knows the forwarders of Appliances.
+func (f *fakeDaemon) Differences(_ context.Context, name string) ([]Comparison, error) {
+	all := []Comparison{
+		{Forwarder: "ipvs"},
+		{Forwarder: "f5:lab", Differences: []forwarder.Difference{
+			{Object: "TCP 198.51.100.100:80 192.0.2.2:80", Kind: forwarder.Different, Desired: "offline, NAT", Actual: "weight 100, \xff"},
+			{Object: "TCP 192.0.2.100:80", Kind: forwarder.Foreign, Actual: "rr"},
+		}},
+		{Forwarder: "f5:other", Reason: "failover group VGM is not master here"},
+	}
+	if name == "" {
+		return all, nil
+	}
+	for i := range all {
+		if all[i].Forwarder == name {
+			return all[i : i+1], nil
+		}
+	}
+	return nil, &RefusedError{Reason: "there is no forwarder " + name}
+}
+
+// Import reads lab, cannot read other, and has nothing to read elsewhere.
+func (f *fakeDaemon) Import(_ context.Context, name, scope string) (yaml string, notes []string, err error) {
+	switch name {
+	case "f5:lab":
+		return "# " + scope + "\nvirtual_servers: []\n", []string{"/Common/vs: a rule \xff"}, f.failing
+	case "f5:other":
+		return "", nil, &RefusedError{Reason: "forwarder f5:other: its plugin does not run"}
+	}
+	return "", nil, &RefusedError{Reason: "there is no forwarder " + name}
+}
+
 func (f *fakeDaemon) Instances() []failover.InstanceStatus {
 	return []failover.InstanceStatus{{
 		Group: "VGM", Instance: "http", Role: model.Master, AdvertsSent: 10, BecameMaster: 1,

@@ -89,11 +89,15 @@ func (f *fakePlugin) Watch(_ *forwardv1.WatchRequest, stream grpc.ServerStreamin
 func (f *fakePlugin) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }
 
 type session struct {
-	conn  *grpc.ClientConn
-	beats chan uint64
+	conn     *grpc.ClientConn
+	beats    chan uint64
+	features []string
 }
 
 func (s session) Conn() grpc.ClientConnInterface { return s.conn }
+func (s session) Info() *pluginv1.DescribeResponse {
+	return &pluginv1.DescribeResponse{Features: s.features}
+}
 func (s session) Beat(progress uint64) {
 	select {
 	case s.beats <- progress:
@@ -204,7 +208,7 @@ func receive[T any](t *testing.T, c <-chan T) T {
 
 func TestAdoptsBeforeItApplies(t *testing.T) {
 	f := newFake()
-	f.table["foreign"] = encodeService(&model.Service{Key: key(443), Scheduler: "wlc"})
+	f.table["foreign"] = encodeService(&model.Service{Key: key(443), Scheduler: "wlc"}, false)
 	facade, r, _, _ := start(t, f, &memory{})
 	if adopted := receive(t, r.adopted); len(adopted) != 1 || adopted[0].Key != key(443) {
 		t.Errorf("adopted %v, want the one service on port 443", adopted)
@@ -225,7 +229,7 @@ func TestAdoptsBeforeItApplies(t *testing.T) {
 
 func TestRemovesWhatItOwnsOnly(t *testing.T) {
 	f, m := newFake(), &memory{keys: []model.ServiceKey{key(8080)}}
-	f.table[encodeKey(key(8080)).String()] = encodeService(&model.Service{Key: key(8080), Scheduler: "rr"})
+	f.table[encodeKey(key(8080)).String()] = encodeService(&model.Service{Key: key(8080), Scheduler: "rr"}, false)
 	facade, r, _, _ := start(t, f, m)
 	facade.Set(set(1, 80, 81))
 	receive(t, r.applied)
@@ -351,7 +355,7 @@ func TestServicesSurviveTheWire(t *testing.T) {
 			Forwarding: model.Forwarding{Method: model.TUN, Tunnel: model.Tunnel{Type: "gue", Port: 6080, Checksum: "remcsum"}},
 		}},
 	}
-	got := decodeServices([]*forwardv1.VirtualServer{encodeService(&want)})
+	got := decodeServices([]*forwardv1.VirtualServer{encodeService(&want, true)})
 	if len(got) != 1 || got[0].Key != want.Key || got[0].Persistence != want.Persistence || !slices.Equal(got[0].Destinations, want.Destinations) ||
 		got[0].Scheduler != want.Scheduler || !slices.Equal(got[0].SchedulerFlags, want.SchedulerFlags) || !got[0].OnePacket {
 		t.Errorf("got %+v, want %+v", got, want)

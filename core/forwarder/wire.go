@@ -23,6 +23,9 @@ func encodeSet(set model.ForwardSet, members bool) *forwardv1.ApplyRequest {
 	return out
 }
 
+// Encode is a service as a forwarder that keeps members is sent it.
+func Encode(s *model.Service) *forwardv1.VirtualServer { return encodeService(s, true) }
+
 func encodeService(s *model.Service, members bool) *forwardv1.VirtualServer {
 	list := s.Destinations
 	if members {
