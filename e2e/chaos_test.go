@@ -39,16 +39,16 @@ func killCount(n int) int {
 // runs and nothing but poised restarts anything: no orphan, no leaked descriptor, no
 // changed table, no failed request, no other master.
 //
-// Two things are not left to chance, because this kernel takes ten times as long as
+// Three things are not left to chance, because this kernel takes ten times as long as
 // another to start a process, and forty times on a slow host: the kills are up to some
-// starts apart, and the failover plugin is spared until it has sent an advert since it was
-// last killed. No supervisor hides a director that is kept from speaking for three
-// adverts.
+// starts apart, adverts are three seconds apart, and the failover plugin is spared until it
+// has sent one since it was last killed. No supervisor hides a director that is kept from
+// speaking for three adverts.
 func chaos(t *testing.T, kills int) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	s := pair(t, lab.DR, lab.Poised, lab.Poised, settings("restart: {min: 1ms, max: 10ms}"))
+	s := pair(t, lab.DR, lab.Poised, lab.Poised, settings("restart: {min: 1ms, max: 10ms}"), advertsEvery(3))
 	load := s.load()
 	number := len(plugins(t, s.A))
 	descriptors := calm(t, s, number)

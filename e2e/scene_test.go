@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +85,21 @@ func settings(lines ...string) func(*lab.Director) {
 	return func(d *lab.Director) {
 		if d.Daemon == lab.Poised {
 			d.SetFile("poise.yaml", "keepalived: keepalived.conf\n"+strings.Join(lines, "\n")+"\n")
+		}
+	}
+}
+
+// advertsEvery puts so many seconds between a director's adverts.
+func advertsEvery(seconds int) func(*lab.Director) {
+	return func(d *lab.Director) {
+		path := filepath.Join(d.Dir, "keepalived.conf")
+		text, err := os.ReadFile(path)
+		if err == nil {
+			text = bytes.ReplaceAll(text, []byte("advert_int 1\n"), fmt.Appendf(nil, "advert_int %d\n", seconds))
+			err = os.WriteFile(path, text, 0o644)
+		}
+		if err != nil {
+			panic(err)
 		}
 	}
 }

@@ -46,8 +46,8 @@ func (l *Lab) Hold() *Held {
 	case h.server = <-first:
 	case <-h.done:
 		l.t.Fatalf("a held connection did not stand: %s", h.stderr.String())
-	case <-time.After(10 * time.Second):
-		l.t.Fatalf("a held connection got no answer in 10 s")
+	case <-time.After(30 * time.Second):
+		l.t.Fatalf("a held connection got no answer in 30 s")
 	}
 	return h
 }
