@@ -53,9 +53,11 @@ type Result struct {
 	// Problems in the order of their files and lines.
 	Problems []Problem
 
-	path    string
-	checks  map[model.Check]checkPlace
-	plugins map[string]checkPlace
+	path       string
+	checks     map[model.Check]checkPlace
+	plugins    map[string]checkPlace
+	forwarders map[string]checkPlace
+	services   map[model.ServiceKey]servicePlace
 }
 
 // HasErrors tells whether the configuration is unusable.
@@ -100,8 +102,8 @@ type place struct {
 	line int
 }
 
-// checkPlace is where a check or a plugin stands, and its parameters or settings by JSON
-// pointer.
+// checkPlace is where a check, a plugin or a forwarder stands, and its parameters or
+// settings by JSON pointer.
 type checkPlace struct {
 	place
 	parameters map[string]int
@@ -122,7 +124,10 @@ func Load(path string, o Options) Result {
 		loadKeepalived(d, place{path, 1}, path)
 	}
 	d.finish(path)
-	return Result{Config: d.config, Problems: d.sorted(), path: path, checks: d.checks, plugins: d.plugins}
+	return Result{
+		Config: d.config, Problems: d.sorted(), path: path,
+		checks: d.checks, plugins: d.plugins, forwarders: d.forwarders, services: d.servicePlaces(),
+	}
 }
 
 // problems collects findings; every reader has one.
@@ -145,6 +150,11 @@ func (p *problems) add(at place, s Severity, format string, args ...any) {
 	if !slices.Contains(p.list[max(0, len(p.list)-8):], n) {
 		p.list = append(p.list, n)
 	}
+}
+
+// failed tells whether there is an error.
+func (p *problems) failed() bool {
+	return slices.ContainsFunc(p.list, func(n Problem) bool { return n.Severity == Error })
 }
 
 // seen notes a file, so that problems come in the order in which files were read.

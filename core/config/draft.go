@@ -14,11 +14,12 @@ type draft struct {
 	options Options
 	config  model.Config
 	// services and groups are the places of what config holds, by index.
-	services []place
-	groups   []groupPlace
-	sync     place
-	checks   map[model.Check]checkPlace
-	plugins  map[string]checkPlace
+	services   []servicePlace
+	groups     []groupPlace
+	sync       place
+	checks     map[model.Check]checkPlace
+	plugins    map[string]checkPlace
+	forwarders map[string]checkPlace
 }
 
 // groupPlace is where a failover group and its instances stand.
@@ -29,10 +30,11 @@ type groupPlace struct {
 
 func newDraft(o Options) *draft {
 	return &draft{
-		problems: problems{files: map[string]int{}},
-		options:  o,
-		checks:   map[model.Check]checkPlace{},
-		plugins:  map[string]checkPlace{},
+		problems:   problems{files: map[string]int{}},
+		options:    o,
+		checks:     map[model.Check]checkPlace{},
+		plugins:    map[string]checkPlace{},
+		forwarders: map[string]checkPlace{},
 		config: model.Config{
 			Forwarder:         model.DefaultForwarder,
 			GraceTime:         model.DefaultGraceTime,
@@ -42,7 +44,7 @@ func newDraft(o Options) *draft {
 	}
 }
 
-func (d *draft) addService(at place, v model.VirtualServer) {
+func (d *draft) addService(at servicePlace, v model.VirtualServer) {
 	d.config.VirtualServers = append(d.config.VirtualServers, v)
 	d.services = append(d.services, at)
 }
@@ -65,12 +67,13 @@ func (d *draft) finish(path string) {
 	services := map[model.ServiceKey]place{}
 	for i, v := range d.config.VirtualServers {
 		if first, ok := services[v.Key]; ok {
-			d.errorf(d.services[i], "virtual server %s is there already (%s:%d): put their real servers into one", v.Key, first.file, first.line)
+			d.errorf(d.services[i].place, "virtual server %s is there already (%s:%d): put their real servers into one", v.Key, first.file, first.line)
 			continue
 		}
-		services[v.Key] = d.services[i]
+		services[v.Key] = d.services[i].place
 	}
 	d.finishGroups()
+	d.finishForwarders()
 	if s := d.config.ConnectionSync; s != nil {
 		if !slices.ContainsFunc(d.config.FailoverGroups, func(g model.FailoverGroup) bool { return g.Name == s.Group }) {
 			d.errorf(d.sync, "connection sync follows the failover group %s, which does not exist%s", s.Group, meant(s.Group, groupNames(d.config)))

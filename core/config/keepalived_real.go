@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"strconv"
 
 	"github.com/poise-lb/poise/core/model"
 )
@@ -26,7 +27,12 @@ func (v *virtualServer) realServer(t *statement) {
 	if r.addr, ok = v.endpoint(t); !ok {
 		t.next = len(t.words)
 	}
-	v.each(inRealServer, t.body, r.keyword)
+	at := "/real_servers/" + strconv.Itoa(len(v.real))
+	v.parts[at] = t.place
+	v.each(inRealServer, t.body, func(t *statement) {
+		v.parts.note(at, realServerKeys, t)
+		r.keyword(t)
+	})
 	if !ok {
 		v.broken = true
 		return
@@ -75,8 +81,8 @@ func (v *virtualServer) finish() {
 	if v.broken && len(v.real) == 0 {
 		return
 	}
-	if (normaliser{v.draft, Warning}).service(v.at, v.sorryAt, places, &v.v) {
-		v.addService(v.at, v.v)
+	if left, ok := (normaliser{v.draft, Warning}).service(v.at, v.sorryAt, places, &v.v); ok {
+		v.addService(servicePlace{place: v.at, parts: v.parts.find, real: left}, v.v)
 	}
 }
 

@@ -77,6 +77,7 @@ func (i *inherited) keyword(k *keepalived, t *statement, leastRetry uint64) bool
 type virtualServer struct {
 	*keepalived
 	at          place
+	parts       directives
 	key         model.ServiceKey
 	v           model.VirtualServer
 	protocol    *model.Protocol
@@ -94,7 +95,7 @@ type virtualServer struct {
 }
 
 func (k *keepalived) virtualServer(t *statement) {
-	v := &virtualServer{keepalived: k, at: t.place}
+	v := &virtualServer{keepalived: k, at: t.place, parts: directives{}}
 	addressed := v.listen(t)
 	v.v.Quorum = 1
 	k.each(inVirtualServer, t.body, v.keyword)
@@ -130,6 +131,7 @@ func (v *virtualServer) listen(t *statement) bool {
 }
 
 func (v *virtualServer) keyword(t *statement) {
+	v.parts.note("", virtualServerKeys, t)
 	switch w := t.keyword(); w {
 	case "lb_algo", "lvs_sched":
 		v.scheduler(t)

@@ -119,9 +119,13 @@ func (n *native) root(top node) {
 		n.include(f)
 	}
 	n.settings(o)
+	n.forwarders(o)
 	n.definitions(o)
 	for _, v := range o.list("virtual_servers") {
 		n.virtualServer(v)
+	}
+	for _, c := range o.list("carry") {
+		n.carry(c)
 	}
 	for _, g := range o.list("failover_groups") {
 		n.failoverGroup(g)

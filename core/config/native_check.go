@@ -66,7 +66,7 @@ func (n *native) definitions(o *object) {
 
 // unusedChecks tells of definitions without use; beside errors that is noise.
 func (n *native) unusedChecks() {
-	if slices.ContainsFunc(n.list, func(p Problem) bool { return p.Severity == Error }) {
+	if n.failed() {
 		return
 	}
 	for name, d := range n.checks {

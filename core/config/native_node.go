@@ -161,18 +161,29 @@ func (v node) items() []node {
 
 // canonical gives a value as JSON with sorted keys, and the lines of its parts.
 func (v node) canonical() (string, map[string]int) {
-	if m, ok := v.value.(map[string]any); !ok {
+	m, ok := v.value.(map[string]any)
+	if !ok {
 		v.wrong("a map of the plugin's own parameters")
 		return "", nil
-	} else if len(m) == 0 {
+	}
+	text := v.json(m)
+	if text == "" {
 		return "", nil
 	}
-	b, err := json.Marshal(plainFloats(v.value))
+	return text, v.below()
+}
+
+// json gives what a plugin gets of a value as JSON with sorted keys; empty: nothing.
+func (v node) json(m map[string]any) string {
+	if len(m) == 0 {
+		return ""
+	}
+	b, err := json.Marshal(plainFloats(m))
 	if err != nil {
 		v.errorf("%s cannot be given to a plugin as JSON: %v", v.name(), err)
-		return "", nil
+		return ""
 	}
-	return string(b), v.below()
+	return string(b)
 }
 
 // below are the lines of a value's parts, by the pointer from it.

@@ -63,12 +63,15 @@ func (n *native) virtualServer(at node) {
 		s.realServer(r)
 	}
 	s.family(o)
+	carriage := n.carriage(o, false)
 	o.done()
 	if !addressed || !hasMethod {
 		return
 	}
-	if (normaliser{n.draft, Error}).service(o.place(), sorryAt, s.places, &s.v) {
-		n.addService(o.place(), s.v)
+	if left, ok := (normaliser{n.draft, Error}).service(o.place(), sorryAt, s.places, &s.v); ok {
+		at := servicePlace{place: o.place(), parts: o.parts(), real: left}
+		carriage.load(&s.v, &at)
+		n.addService(at, s.v)
 	}
 }
 

@@ -29,9 +29,9 @@ func (n normaliser) fix(at place, remedy, format string, args ...any) {
 	n.add(at, n.severity, "%s", message)
 }
 
-// service finishes v, whose parts stand where the places say. It is false if nothing
-// is left to serve.
-func (n normaliser) service(at, sorryAt place, realServers []place, v *model.VirtualServer) bool {
+// service finishes v, whose parts stand where the places say, and tells which of its real
+// servers are left, by their indices. It is false if nothing is left to serve.
+func (n normaliser) service(at, sorryAt place, realServers []place, v *model.VirtualServer) ([]int, bool) {
 	zeroPort := v.Key.FWMark == 0 && v.Key.Port == 0
 	if zeroPort && v.Persistence.Timeout == 0 {
 		n.fix(at, "a persistence timeout of 360 s is set", "virtual server %s has no port, which takes persistence", v.Key)
@@ -41,7 +41,7 @@ func (n normaliser) service(at, sorryAt place, realServers []place, v *model.Vir
 		n.fix(at, "it has no effect", "one-packet scheduling of virtual server %s, which is for UDP only", v.Key)
 		v.OnePacket = false
 	}
-	n.realServers(realServers, v)
+	left := n.realServers(realServers, v)
 	if v.Sorry != nil {
 		n.port(sorryAt, v, "sorry server", &v.Sorry.Addr, v.Sorry.Forwarding)
 		if v.Sorry.Addr.Addr().Is6() != v.Key.IPv6 && v.Sorry.Forwarding.Method != model.TUN {
@@ -51,16 +51,17 @@ func (n normaliser) service(at, sorryAt place, realServers []place, v *model.Vir
 	}
 	if len(v.RealServers) == 0 {
 		n.fix(at, "it is left out", "virtual server %s has no real servers", v.Key)
-		return false
+		return nil, false
 	}
 	n.quorum(at, v)
 	slices.Sort(v.SchedulerFlags)
 	v.SchedulerFlags = slices.Compact(v.SchedulerFlags)
-	return true
+	return left, true
 }
 
-func (n normaliser) realServers(places []place, v *model.VirtualServer) {
+func (n normaliser) realServers(places []place, v *model.VirtualServer) []int {
 	var kept []model.RealServer
+	var left []int
 	first := map[netip.AddrPort]place{}
 	for i, r := range v.RealServers {
 		at := places[i]
@@ -77,9 +78,10 @@ func (n normaliser) realServers(places []place, v *model.VirtualServer) {
 			n.warnf(at, "the lower connection threshold %d of real server %s is above its upper one %d", r.LowerThreshold, r.Addr, r.UpperThreshold)
 		}
 		first[r.Addr] = at
-		kept = append(kept, r)
+		kept, left = append(kept, r), append(left, i)
 	}
 	v.RealServers = kept
+	return left
 }
 
 // port gives a real or sorry server the port that its forwarding method demands: DR

@@ -25,6 +25,7 @@ func WriteYAML(w io.Writer, c model.Config) error {
 	top := mapping{
 		{"router_id", c.RouterID},
 		{"forwarder", c.Forwarder},
+		{"forwarders", forwarders(c.Forwarders)},
 		{"grace_time", c.GraceTime},
 		{"reconcile_interval", c.ReconcileInterval},
 		{"restart", mapping{{"min", c.Restart.Min}, {"max", c.Restart.Max}}},
@@ -118,6 +119,8 @@ func valueNode(v any) (*yaml.Node, error) {
 		return n, n.Encode(x.String())
 	case json.RawMessage:
 		return parameters(x)
+	case flattened:
+		return x.node()
 	case string:
 		if x == "" {
 			return nil, nil

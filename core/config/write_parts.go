@@ -34,6 +34,7 @@ func (b *builder) service(v model.VirtualServer) mapping {
 	m = append(m, pair{"scheduler", v.Scheduler}, pair{"scheduler_flags", list(v.SchedulerFlags)},
 		pair{"forwarding", forwarding(v.Forwarding)}, pair{"persistence", persistence(v.Persistence)},
 		pair{"one_packet", v.OnePacket})
+	m = append(m, carriers(v.Carriers)...)
 	if v.Quorum != 1 {
 		m = append(m, pair{"quorum", v.Quorum})
 	}
