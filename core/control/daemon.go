@@ -68,8 +68,11 @@ type Appliance struct {
 type Comparison struct {
 	// Forwarder is "ipvs" or "f5:lab".
 	Forwarder string
-	// Reason is why nothing can be said, or nothing is written; empty: it is compared.
-	Reason      string
+	// Reason is why nothing can be said, or nothing is written; empty: neither.
+	Reason string
+	// Compared says that it was compared: with what this director would write, where
+	// nothing is written.
+	Compared    bool
 	Differences []forwarder.Difference
 }
 

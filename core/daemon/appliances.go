@@ -153,34 +153,48 @@ func (d *Daemon) held(f model.ForwarderInstance) string {
 // Differences compares what forwarders should hold with what they hold.
 func (d *Daemon) Differences(_ context.Context, name string) ([]control.Comparison, error) {
 	c := d.config.Load()
-	var out []control.Comparison
-	if c != nil && needsForwarder(c) && (name == "" || name == c.Forwarder) {
-		out = append(out, d.compare(c.Forwarder, "", d.process(c.Forwarder) != nil, d.forwarder))
+	if c == nil {
+		return nil, &control.RefusedError{Reason: "the configuration has not been read yet: try again"}
 	}
+	d.mu.Lock()
+	table := d.table
+	d.mu.Unlock()
+	var out []control.Comparison
 	var names []string
-	for _, f := range c.Forwarders {
-		names = append(names, f.ID())
-		if name == "" || name == f.ID() {
-			out = append(out, d.compare(f.ID(), d.held(f), d.process(f.Process()) != nil, d.appliance(f)))
+	if needsForwarder(c) {
+		names = append(names, c.Forwarder)
+		if name == "" || name == c.Forwarder {
+			set := plan.ForPrimary(table, c.Forwarder)
+			out = append(out, compare(control.Comparison{Forwarder: c.Forwarder}, set, d.Forwarder()))
 		}
 	}
+	for _, f := range c.Forwarders {
+		names = append(names, f.ID())
+		if name != "" && name != f.ID() {
+			continue
+		}
+		set, _ := plan.ForInstance(table, f)
+		var status forwarder.Status
+		if d.process(f.Process()) != nil {
+			status = d.appliance(f).Status()
+		}
+		out = append(out, compare(control.Comparison{Forwarder: f.ID(), Reason: d.held(f)}, set, status))
+	}
 	if name != "" && len(out) == 0 {
-		return nil, &control.RefusedError{Reason: fmt.Sprintf("there is no forwarder %s: there are %s", name, strings.Join(append([]string{c.Forwarder}, names...), ", "))}
+		return nil, &control.RefusedError{Reason: fmt.Sprintf("there is no forwarder %s%s", name, config.Meant(name, names))}
 	}
 	return out, nil
 }
 
-func (d *Daemon) compare(name, held string, runs bool, f *forwarder.Forwarder) control.Comparison {
-	out := control.Comparison{Forwarder: name, Reason: held}
-	want, ready := f.Wanted()
-	is := f.Status()
+// compare adds what differs, with what this director would write where another one does.
+func compare(out control.Comparison, want model.ForwardSet, is forwarder.Status) control.Comparison {
 	switch {
-	case !runs || is.Platform == "":
+	case is.Platform == "":
 		out.Reason = "its plugin does not answer"
-	case held == "" && !ready:
+	case want.Generation == 0:
 		out.Reason = "there is no set to put in force yet"
 	default:
-		out.Differences = forwarder.Compare(want.Services, is.Services, is.Members)
+		out.Compared, out.Differences = true, forwarder.Compare(want.Services, is.Services, is.Members)
 	}
 	return out
 }
@@ -188,6 +202,9 @@ func (d *Daemon) compare(name, held string, runs bool, f *forwarder.Forwarder) c
 // Import reads what an appliance forwards and writes it as configuration.
 func (d *Daemon) Import(ctx context.Context, name, scope string) (yaml string, notes []string, err error) {
 	c := d.config.Load()
+	if c == nil {
+		return "", nil, &control.RefusedError{Reason: "the configuration has not been read yet: try again"}
+	}
 	var names []string
 	for _, f := range c.Forwarders {
 		names = append(names, f.ID())

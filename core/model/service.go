@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -120,6 +121,15 @@ type Carrier struct {
 	Addr netip.Addr
 	// Parameters of the virtual server for this forwarder, as canonical JSON; empty: none.
 	Parameters string
+}
+
+// OnAppliance says that it is an instance of the configuration, not the director's own
+// forwarder.
+func (c Carrier) OnAppliance() bool { return strings.Contains(c.Forwarder, ":") }
+
+// OnDirector says that the director's own forwarder carries it.
+func (v *VirtualServer) OnDirector() bool {
+	return len(v.Carriers) == 0 || slices.ContainsFunc(v.Carriers, func(c Carrier) bool { return !c.OnAppliance() })
 }
 
 // SorryServer serves while a virtual server has no quorum. It is never checked.

@@ -188,10 +188,13 @@ type ForwarderDiff struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name: "ipvs", "f5:lab".
 	Forwarder string `protobuf:"bytes,1,opt,name=forwarder,proto3" json:"forwarder,omitempty"`
-	// Why nothing can be said, or nothing is written; empty: it is compared.
+	// Why nothing can be said, or nothing is written; empty: neither.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Empty: all is as it should be.
-	Differences   []*Difference `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
+	// Empty: all is as it should be, if it was compared.
+	Differences []*Difference `protobuf:"bytes,3,rep,name=differences,proto3" json:"differences,omitempty"`
+	// It was compared; else reason says why not. What is not written to may be compared all
+	// the same, with what this director would write.
+	Compared      bool `protobuf:"varint,4,opt,name=compared,proto3" json:"compared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,6 +248,13 @@ func (x *ForwarderDiff) GetDifferences() []*Difference {
 		return x.Differences
 	}
 	return nil
+}
+
+func (x *ForwarderDiff) GetCompared() bool {
+	if x != nil {
+		return x.Compared
+	}
+	return false
 }
 
 // Difference is one thing that is not as it should be.
@@ -992,9 +1002,12 @@ type VirtualServer struct {
 	// Connections scheduled since the service was made.
 	Connections uint64 `protobuf:"varint,9,opt,name=connections,proto3" json:"connections,omitempty"`
 	// What the appliances have of it; the fields above are the director's own table.
-	Carried       []*Carried `protobuf:"bytes,10,rep,name=carried,proto3" json:"carried,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Carried []*Carried `protobuf:"bytes,10,rep,name=carried,proto3" json:"carried,omitempty"`
+	// Only appliances carry it: it is not in the director's own table, and the weights
+	// above are those that they are given.
+	AppliancesOnly bool `protobuf:"varint,11,opt,name=appliances_only,json=appliancesOnly,proto3" json:"appliances_only,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *VirtualServer) Reset() {
@@ -1095,6 +1108,13 @@ func (x *VirtualServer) GetCarried() []*Carried {
 		return x.Carried
 	}
 	return nil
+}
+
+func (x *VirtualServer) GetAppliancesOnly() bool {
+	if x != nil {
+		return x.AppliancesOnly
+	}
+	return false
 }
 
 // RealServer is a real server as it is now.
@@ -2923,11 +2943,12 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\fDiffResponse\x12?\n" +
 	"\n" +
 	"forwarders\x18\x01 \x03(\v2\x1f.poise.control.v1.ForwarderDiffR\n" +
-	"forwarders\"\x85\x01\n" +
+	"forwarders\"\xa1\x01\n" +
 	"\rForwarderDiff\x12\x1c\n" +
 	"\tforwarder\x18\x01 \x01(\tR\tforwarder\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12>\n" +
-	"\vdifferences\x18\x03 \x03(\v2\x1c.poise.control.v1.DifferenceR\vdifferences\"j\n" +
+	"\vdifferences\x18\x03 \x03(\v2\x1c.poise.control.v1.DifferenceR\vdifferences\x12\x1a\n" +
+	"\bcompared\x18\x04 \x01(\bR\bcompared\"j\n" +
 	"\n" +
 	"Difference\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x12\n" +
@@ -2986,7 +3007,7 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
 	"\x06weight\x18\x03 \x01(\rR\x06weight\x12-\n" +
 	"\x12active_connections\x18\x04 \x01(\rR\x11activeConnections\x12 \n" +
-	"\vconnections\x18\x05 \x01(\x04R\vconnections\"\xec\x02\n" +
+	"\vconnections\x18\x05 \x01(\x04R\vconnections\"\x95\x03\n" +
 	"\rVirtualServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12\x16\n" +
@@ -2998,7 +3019,8 @@ const file_poise_control_v1_control_proto_rawDesc = "" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.control.v1.RealServerR\vrealServers\x12 \n" +
 	"\vconnections\x18\t \x01(\x04R\vconnections\x123\n" +
 	"\acarried\x18\n" +
-	" \x03(\v2\x19.poise.control.v1.CarriedR\acarried\"\xa6\x04\n" +
+	" \x03(\v2\x19.poise.control.v1.CarriedR\acarried\x12'\n" +
+	"\x0fappliances_only\x18\v \x01(\bR\x0eappliancesOnly\"\xa6\x04\n" +
 	"\n" +
 	"RealServer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
