@@ -88,7 +88,7 @@ func (d *Daemon) adoptFrom(id string, services []model.Service) {
 			}
 		}
 	}
-	d.engine.Adopt(out, d.store.Owned().RealServers)
+	d.engine.Adopt(id, out, d.store.Owned().RealServers)
 	if !needsForwarder(c) {
 		d.adoptedOnce.Do(func() { close(d.adopted) })
 	}

@@ -33,7 +33,8 @@ var builtin = []process{
 
 // instanceProcesses are the processes of appliances by the type of the forwarder.
 var instanceProcesses = map[string]process{
-	"f5": {},
+	// Root's own file of credentials is read without a capability.
+	"f5": {user: "root"},
 }
 
 // instanceProcess is that of an appliance.

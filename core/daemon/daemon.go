@@ -198,7 +198,7 @@ func (d *Daemon) tell(at time.Time, kind, object, message string) {
 
 func (d *Daemon) adopt(services []model.Service) {
 	owned := d.store.Owned()
-	d.engine.Adopt(services, owned.RealServers)
+	d.engine.Adopt("", services, owned.RealServers)
 	d.adoptedOnce.Do(func() { close(d.adopted) })
 }
 

@@ -98,7 +98,7 @@ func (i inspection) run(ctx context.Context) {
 		}
 	}
 	for _, set := range i.loaded.config.Plugins {
-		if isBuiltin(set.Name) {
+		if isBuiltin(set.Name) || instanceOf(&i.loaded.config, set.Name) != nil {
 			continue
 		}
 		if !usable[set.Name] {
@@ -115,6 +115,7 @@ func (i inspection) run(ctx context.Context) {
 		i.take(q)
 	}
 	i.unknownTypes(all)
+	i.appliances(ctx, usable)
 }
 
 // verify looks at the settings of plugins without starting one, and says whom of them
@@ -123,7 +124,7 @@ func (i inspection) verify() map[string]bool {
 	usable := map[string]bool{}
 	for _, set := range i.loaded.config.Plugins {
 		usable[set.Name] = true
-		if set.Path == "" && !isBuiltin(set.Name) {
+		if set.Path == "" && !isBuiltin(set.Name) && instanceOf(&i.loaded.config, set.Name) == nil {
 			usable[set.Name] = false
 			i.plugin(set.Name, "", config.Error, fmt.Sprintf("plugin %s has no path, and poise has no plugin of that name%s: write path: /usr/libexec/poise/plugins/%s",
 				set.Name, config.Meant(set.Name, builtinNames()), set.Name))

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -57,7 +58,28 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 			s.Args = []string{f.Type}
 		}
 	}
+	if f := instanceOf(c, p.name); f != nil {
+		s.Env = secretVariables(f.Parameters)
+	}
 	return s, nil
+}
+
+// secretVariables are the variables of the environment that an instance names for its
+// credentials: those alone get to its process.
+func secretVariables(parameters string) (out []string) {
+	var named struct {
+		Username string `json:"username_env"`
+		Password string `json:"password_env"`
+	}
+	if json.Unmarshal([]byte(parameters), &named) != nil {
+		return nil // the plugin says what is wrong with them
+	}
+	for _, name := range []string{named.Username, named.Password} {
+		if value, ok := os.LookupEnv(name); ok && name != "" {
+			out = append(out, name+"="+value)
+		}
+	}
+	return out
 }
 
 // runtimeDirOf is a plugin's own directory.

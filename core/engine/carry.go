@@ -149,15 +149,22 @@ func (c *core) known(id model.CheckID) (v model.Verdict, inferred bool) {
 
 // adoption is what was found in the table at start.
 type adoption struct {
-	services []model.Service
+	// forwarder whose table it was; empty: the director's own.
+	forwarder string
+	services  []model.Service
 	// configured are the real servers of the configuration that was in force when the
 	// table was made; nil: not known.
 	configured map[model.RealServerKey]bool
 }
 
 // adopt takes what is in the table before anything is applied as provisional states, so
-// that a start disturbs nothing that is forwarding. Each virtual server is adopted once.
+// that a start disturbs nothing that is forwarding. Each forwarder counts once, and so
+// does each virtual server.
 func (c *core) adopt(a *adoption, now time.Time) {
+	if c.adoptedFrom[a.forwarder] {
+		return
+	}
+	c.adoptedFrom[a.forwarder] = true
 	c.adoptions = append(c.adoptions, a)
 	c.applyAdoption(now)
 }

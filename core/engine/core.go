@@ -21,8 +21,9 @@ type core struct {
 	overrides map[model.RealServerKey]model.Override
 	roles     map[string]model.RoleState
 	// adoptions wait for a configuration; adopted are the virtual servers that have been.
-	adoptions []*adoption
-	adopted   map[model.ServiceKey]bool
+	adoptions   []*adoption
+	adopted     map[model.ServiceKey]bool
+	adoptedFrom map[string]bool
 
 	// What was published last. A generation of 0: nothing.
 	forward model.ForwardSet
@@ -66,8 +67,8 @@ type output struct {
 
 func newCore() *core {
 	return &core{
-		verdicts:  map[model.CheckID]plan.Known{},
-		adopted:   map[model.ServiceKey]bool{},
+		verdicts: map[model.CheckID]plan.Known{},
+		adopted:  map[model.ServiceKey]bool{}, adoptedFrom: map[string]bool{},
 		overrides: map[model.RealServerKey]model.Override{},
 		roles:     map[string]model.RoleState{},
 	}

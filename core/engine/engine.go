@@ -152,13 +152,13 @@ func (e *Engine) SetOverrides(all map[model.RealServerKey]model.Override) {
 	e.do(func(c *core, now time.Time) { c.setOverrides(all, now) })
 }
 
-// Adopt takes what was found in the table before anything was applied as provisional
-// states, once; it returns when the sets are published that follow from it. configured
+// Adopt takes what was found in the table of a forwarder (empty: the director's own) before
+// anything was applied as provisional states, once; it returns when the sets are published that follow from it. configured
 // are the real servers of the configuration that was last in force, nil if that is not
 // known. It tells a real server that was taken out from one that is new; without it,
 // one that is missing from a table that has others counts as taken out.
-func (e *Engine) Adopt(services []model.Service, configured []model.RealServerKey) {
-	a := &adoption{services: services}
+func (e *Engine) Adopt(forwarder string, services []model.Service, configured []model.RealServerKey) {
+	a := &adoption{forwarder: forwarder, services: services}
 	if configured != nil {
 		a.configured = make(map[model.RealServerKey]bool, len(configured))
 		for _, key := range configured {

@@ -160,7 +160,7 @@ func TestAdoptIsPublishedOnReturn(t *testing.T) {
 	config := parseConfig(t, small)
 	r.engine.SetConfig(config)
 	v := config.VirtualServers[0]
-	r.engine.Adopt([]model.Service{{Key: v.Key, Scheduler: "rr", Destinations: []model.Destination{{Addr: v.RealServers[1].Addr, Weight: 1}}}}, nil)
+	r.engine.Adopt("", []model.Service{{Key: v.Key, Scheduler: "rr", Destinations: []model.Destination{{Addr: v.RealServers[1].Addr, Weight: 1}}}}, nil)
 	set, _ := r.newest()
 	if !destinations(1)(set) || set.Services[0].Destinations[0].Addr != v.RealServers[1].Addr {
 		t.Fatalf("table is %+v", set)
@@ -174,7 +174,7 @@ func TestAdoptKnowsWhatIsNew(t *testing.T) {
 	config := parseConfig(t, small)
 	r.engine.SetConfig(config)
 	v := config.VirtualServers[0]
-	r.engine.Adopt([]model.Service{{Key: v.Key, Scheduler: "rr"}}, []model.RealServerKey{{Service: v.Key, Addr: v.RealServers[0].Addr}})
+	r.engine.Adopt("", []model.Service{{Key: v.Key, Scheduler: "rr"}}, []model.RealServerKey{{Service: v.Key, Addr: v.RealServers[0].Addr}})
 	set, _ := r.newest()
 	if !destinations(1)(set) || set.Services[0].Destinations[0].Addr != v.RealServers[1].Addr {
 		t.Fatalf("table is %+v, want the new real server only", set)

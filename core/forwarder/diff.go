@@ -31,7 +31,8 @@ const (
 
 // Compare gives what differs between what should be and what is, in the order of what
 // should be, foreign services last. members says that the forwarder keeps real servers
-// that are down.
+// that are down. One that is down and not there is no difference: no client gets to it
+// either way, and a forwarder may have been told to keep it nowhere.
 func Compare(want, is []model.Service, members bool) []Difference {
 	actual := make(map[model.ServiceKey]*model.Service, len(is))
 	for i := range is {
@@ -69,21 +70,23 @@ func compareMembers(want, is *model.Service, members bool) []Difference {
 		found[is.Destinations[i].Addr] = &is.Destinations[i]
 	}
 	var out []Difference
+	describe := func(d *model.Destination) string { return describeMember(d, members) }
 	name := func(a netip.AddrPort) string { return model.RealServerKey{Service: want.Key, Addr: a}.String() }
 	for i := range wanted {
 		w := &wanted[i]
 		a := found[w.Addr]
 		delete(found, w.Addr)
 		switch {
+		case a == nil && w.Offline:
 		case a == nil:
-			out = append(out, Difference{name(w.Addr), Missing, describeMember(w), ""})
-		case describeMember(w) != describeMember(a):
-			out = append(out, Difference{name(w.Addr), Different, describeMember(w), describeMember(a)})
+			out = append(out, Difference{name(w.Addr), Missing, describe(w), ""})
+		case describe(w) != describe(a):
+			out = append(out, Difference{name(w.Addr), Different, describe(w), describe(a)})
 		}
 	}
 	for i := range is.Destinations {
 		if d := &is.Destinations[i]; found[d.Addr] != nil {
-			out = append(out, Difference{name(d.Addr), Different, "", describeMember(d)})
+			out = append(out, Difference{name(d.Addr), Different, "", describe(d)})
 		}
 	}
 	return out
@@ -106,7 +109,9 @@ func describeService(s *model.Service) string {
 	return strings.Join(parts, " ")
 }
 
-func describeMember(d *model.Destination) string {
+// describeMember says what a forwarder has of a real server; only one that keeps members
+// knows which of them are offline and which is the sorry server.
+func describeMember(d *model.Destination, members bool) string {
 	parts := []string{fmt.Sprintf("weight %d", d.Weight), d.Forwarding.Method.String()}
 	if d.Forwarding.Method == model.TUN && d.Forwarding.Tunnel.Type != "" {
 		parts = append(parts, d.Forwarding.Tunnel.Type)
@@ -115,10 +120,10 @@ func describeMember(d *model.Destination) string {
 		parts = append(parts, fmt.Sprintf("limit %d", d.UpperThreshold))
 	}
 	switch {
-	case d.Offline:
+	case members && d.Offline:
 		// What it weighs says nothing while it is offline.
 		parts[0] = "offline"
-	case d.Sorry:
+	case members && d.Sorry:
 		parts[0] = "sorry server"
 	}
 	return strings.Join(parts, ", ")

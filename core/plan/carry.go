@@ -58,3 +58,14 @@ func carrier(list []model.Carrier, forwarder string) (model.Carrier, bool) {
 	}
 	return model.Carrier{}, false
 }
+
+// Configured is a virtual server as a forwarder holds it while all its real servers are up,
+// with its sorry server.
+func Configured(v *model.VirtualServer) model.Service {
+	s := model.ServiceStatus{RealServers: make([]model.RealServerStatus, len(v.RealServers))}
+	for i := range v.RealServers {
+		r := &v.RealServers[i]
+		s.RealServers[i] = model.RealServerStatus{Config: r, InTable: true, Weight: min(r.Weight, MaxWeight)}
+	}
+	return (&VirtualServer{Config: v}).service(&s)
+}

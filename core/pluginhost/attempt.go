@@ -95,7 +95,7 @@ func (a *attempt) config(plugins, socketDir string, out *output) *goplugin.Clien
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, temporary string) (runner.Runner, error) {
 			// A directory for sockets of the daemon's; there are none.
 			_ = os.Remove(temporary)
-			a.child.env = environment(cmd.Env, a.spec.Name, socketDir)
+			a.child.env = append(environment(cmd.Env, a.spec.Name, socketDir), a.spec.Env...)
 			return a.child, nil
 		},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: plugins},

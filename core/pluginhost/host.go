@@ -51,6 +51,9 @@ type Spec struct {
 	KeepsUser bool
 	// Capabilities the process has, and no others: "NET_ADMIN".
 	Capabilities []string
+	// Env are variables that the process gets beside those that all get: "NAME=value". They
+	// may be secrets, and are in no log.
+	Env []string
 	// Parameters of the plugin itself as JSON; empty: none.
 	Parameters []byte
 	// RuntimeDir is the plugin's own directory, made if it is missing and kept. Empty:
