@@ -35,16 +35,15 @@ func (r *request) target() Path {
 }
 
 // Within is an Options.Allowed: only objects of one partition are asked about and changed.
-// Collections may be read, by a filter or for their statistics.
+// What is below an object is part of it, wherever that is: a node of Common may be a member
+// of our pool. Collections may be read, by a filter or for their statistics.
 func Within(partition string) func(method string, path Path) error {
 	return func(method string, path Path) error {
 		names := path.Names()
-		for _, n := range names {
-			if n.Partition != partition {
-				return fmt.Errorf("%s is not in partition %s", n, partition)
-			}
-		}
-		if _, object := path.Name(); !object && method != http.MethodGet {
+		switch {
+		case len(names) > 0 && names[0].Partition != partition:
+			return fmt.Errorf("%s is not in partition %s", names[0], partition)
+		case len(names) == 0 && method != http.MethodGet:
 			return fmt.Errorf("it names no object of partition %s", partition)
 		}
 		return nil
