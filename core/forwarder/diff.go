@@ -93,28 +93,35 @@ func compareMembers(want, is *model.Service, members bool) []Difference {
 }
 
 func describeService(s *model.Service) string {
-	parts := append([]string{s.Scheduler}, s.SchedulerFlags...)
+	parts := []string{strings.Join(append([]string{s.Scheduler}, s.SchedulerFlags...), " ")}
 	if s.Persistence.Timeout > 0 {
-		parts = append(parts, fmt.Sprintf("persistence %s", s.Persistence.Timeout.Round(time.Second)))
+		text := fmt.Sprintf("persistence %s", s.Persistence.Timeout.Round(time.Second))
 		if s.Persistence.Prefix > 0 {
-			parts = append(parts, fmt.Sprintf("/%d", s.Persistence.Prefix))
+			text += fmt.Sprintf("/%d", s.Persistence.Prefix)
 		}
 		if s.Persistence.Engine != "" {
-			parts = append(parts, s.Persistence.Engine)
+			text += " " + s.Persistence.Engine
 		}
+		parts = append(parts, text)
 	}
 	if s.OnePacket {
 		parts = append(parts, "one packet")
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(parts, ", ")
 }
 
 // describeMember says what a forwarder has of a real server; only one that keeps members
 // knows which of them are offline and which is the sorry server.
 func describeMember(d *model.Destination, members bool) string {
 	parts := []string{fmt.Sprintf("weight %d", d.Weight), d.Forwarding.Method.String()}
-	if d.Forwarding.Method == model.TUN && d.Forwarding.Tunnel.Type != "" {
-		parts = append(parts, d.Forwarding.Tunnel.Type)
+	if t := d.Forwarding.Tunnel; d.Forwarding.Method == model.TUN && t.Type != "" {
+		parts[1] += " " + t.Type
+		if t.Port > 0 {
+			parts[1] += fmt.Sprintf(" port %d", t.Port)
+		}
+		if t.Checksum != "" {
+			parts[1] += " " + t.Checksum
+		}
 	}
 	if d.UpperThreshold > 0 {
 		parts = append(parts, fmt.Sprintf("limit %d", d.UpperThreshold))

@@ -30,6 +30,7 @@ type fakePlugin struct {
 	object   []*forwardv1.ObjectError
 	watch    chan *forwardv1.WatchResponse
 	order    []string
+	imported func(context.Context, *forwardv1.ImportRequest) (*forwardv1.ImportResponse, error)
 }
 
 func (f *fakePlugin) Observe(context.Context, *forwardv1.ObserveRequest) (*forwardv1.ObserveResponse, error) {
@@ -50,6 +51,9 @@ func (f *fakePlugin) Apply(_ context.Context, r *forwardv1.ApplyRequest) (*forwa
 	f.requests = append(f.requests, r)
 	if f.refuse != nil {
 		return nil, f.refuse
+	}
+	if r.GetHold() {
+		return &forwardv1.ApplyResponse{Generation: r.GetGeneration()}, nil
 	}
 	operations := uint32(0)
 	wanted := map[string]bool{}
@@ -84,6 +88,10 @@ func (f *fakePlugin) Watch(_ *forwardv1.WatchRequest, stream grpc.ServerStreamin
 			return stream.Context().Err()
 		}
 	}
+}
+
+func (f *fakePlugin) Import(ctx context.Context, r *forwardv1.ImportRequest) (*forwardv1.ImportResponse, error) {
+	return f.imported(ctx, r)
 }
 
 func (f *fakePlugin) set(change func()) { f.mu.Lock(); defer f.mu.Unlock(); change() }
@@ -179,11 +187,12 @@ func (r recorder) handlers() Handlers {
 	}
 }
 
-func start(t *testing.T, f *fakePlugin, m *memory) (*Forwarder, recorder, <-chan error, session) {
+func start(t *testing.T, f *fakePlugin, m *memory, features ...string) (*Forwarder, recorder, <-chan error, session) {
 	t.Helper()
 	r := recorder{make(chan []model.Service, 10), make(chan uint64, 100), make(chan string, 100)}
 	facade := New(hclog.NewNullLogger(), m, func() time.Duration { return time.Second }, r.handlers())
 	s := serve(t, f)
+	s.features = features
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -151,7 +152,7 @@ func sensible(v *forwardv1.VirtualServer) error {
 			return fmt.Errorf("real server %s is no address and port", name)
 		case r.GetWeight() > maxWeight:
 			return fmt.Errorf("real server %s has weight %d", name, r.GetWeight())
-		case r.GetMethod() == forwardv1.Method_METHOD_UNSPECIFIED:
+		case !slices.Contains(slices.Collect(maps.Values(methods)), r.GetMethod()):
 			return fmt.Errorf("real server %s has no forwarding method", name)
 		case seen[name]:
 			return fmt.Errorf("real server %s is there twice", name)
