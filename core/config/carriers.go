@@ -82,7 +82,7 @@ func (d *draft) directors() *addresses {
 		listening: map[listener]string{}, used: map[string]bool{},
 	}
 	for i, v := range d.config.VirtualServers {
-		if a.byDirectors(&v) && v.Key.FWMark == 0 {
+		if v.OnDirector() && v.Key.FWMark == 0 {
 			a.hold(v.Key.Addr, fmt.Sprintf("virtual server %s (%s:%d)", v.Key, d.services[i].file, d.services[i].line))
 		}
 	}
@@ -103,15 +103,13 @@ func (a *addresses) hold(addr netip.Addr, by string) {
 	}
 }
 
-// byDirectors tells whether the configuration's own forwarder carries a virtual server.
-func (a *addresses) byDirectors(v *model.VirtualServer) bool {
-	return len(v.Carriers) == 0 || slices.ContainsFunc(v.Carriers, func(c model.Carrier) bool { return c.Forwarder == a.config.Forwarder })
-}
-
 // carrier checks a virtual server on an instance.
 func (a *addresses) carrier(v *model.VirtualServer, at servicePlace, c model.Carrier) {
 	a.used[c.Forwarder] = true
 	where := at.carriers[c.Forwarder]
+	if where.broken {
+		return
+	}
 	if v.Key.FWMark != 0 {
 		a.errorf(at.carried, "virtual server %s cannot be carried by %s, which knows no firewall marks: give it an address, or take %s out", v.Key, c.Forwarder, c.Forwarder)
 		return
@@ -150,7 +148,7 @@ func (a *addresses) carrier(v *model.VirtualServer, at servicePlace, c model.Car
 // shared checks an address that a director answers for.
 func (a *addresses) shared(v *model.VirtualServer, where carrierPlace, c model.Carrier, addr netip.Addr) {
 	at := where.part("/same_address")
-	if !a.byDirectors(v) {
+	if !v.OnDirector() {
 		a.errorf(at, "same_address is for a virtual server that directors carry too, and %s is on %s alone: add %s to its forwarders, or remove same_address",
 			v.Key, c.Forwarder, a.config.Forwarder)
 	} else if _, ok := a.held[addr]; !ok {
@@ -160,7 +158,7 @@ func (a *addresses) shared(v *model.VirtualServer, where carrierPlace, c model.C
 
 // twoOwners tells that an instance would answer for an address that directors hold.
 func (a *addresses) twoOwners(v *model.VirtualServer, where carrierPlace, c model.Carrier, by string) {
-	at, alone := where.part("/address"), !a.byDirectors(v)
+	at, alone := where.part("/address"), !v.OnDirector()
 	switch {
 	case c.Addr.IsValid():
 		a.errorf(at, "address %s of virtual server %s on %s is held by %s: an address has one owner; write another, or same_address: true to leave its ARP and ICMP echo to the directors",

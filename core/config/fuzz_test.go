@@ -37,6 +37,22 @@ func FuzzNative(f *testing.F) {
 	})
 }
 
+// FuzzServiceKey: what is read as a key is read back as it is written.
+func FuzzServiceKey(f *testing.F) {
+	for _, s := range []string{"TCP 192.0.2.1:80", "[2001:db8::1]:80", "UDP 192.0.2.1", "FWM 3 inet6", "fwm 1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		key, err := parseServiceKey(s)
+		if err != nil {
+			return
+		}
+		if back, err := parseServiceKey(key.String()); err != nil || back != key {
+			t.Errorf("%q is %s, and that is %s, %v", s, key, back, err)
+		}
+	})
+}
+
 func seeds(f *testing.F, patterns ...string) {
 	for _, p := range patterns {
 		files, _ := filepath.Glob(p)

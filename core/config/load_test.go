@@ -47,6 +47,9 @@ func TestMistakes(t *testing.T) {
 			if got.String() != string(want) {
 				t.Errorf("told\n%swant\n%s", got.String(), want)
 			}
+			if !r.HasErrors() {
+				roundTrip(t, r)
+			}
 		})
 	}
 	if tested < 25 {
@@ -84,6 +87,12 @@ func TestSecrets(t *testing.T) {
 		"misplace.conf": "vrrp_instance a {\nauth_pass " + secret + "\n}\n",
 		"long.yaml":     "failover_groups: [{name: a, auth: {pass: " + secret + secret + "}}]\n",
 		"list.yaml":     "failover_groups: [{name: a, auth: {pass: [" + secret + "]}}]\n",
+		"f5.yaml":       "forwarders: {lab: {type: f5, password: " + secret + "}}\n",
+		"f5list.yaml":   "forwarders: {lab: {type: f5, password: [" + secret + "]}}\n",
+		"f5.toml":       "[forwarders.lab]\ntype = 'f5'\npassword = '" + secret + "'\n",
+		"f5.json":       `{"forwarders": {"lab": {"type": "f5", "password": {"a": "` + secret + `"}}}}`,
+		"f5typed.yaml":  "forwarders: {lab: {tpye: f5, password: " + secret + "}}\n",
+		"f5server.yaml": "forwarders: {lab: {type: f5}}\nvirtual_servers: [{address: 192.0.2.1:80, forwarders: f5:lab, f5: {password: " + secret + "}}]\n",
 		"flat.yaml":     "failover_groups: [{name: a, auth: " + secret + "}]\n",
 	} {
 		r := loadText(t, name, text, Options{})

@@ -165,7 +165,7 @@ func (n *native) settings(o *object) {
 		if s, ok := f.text(); ok {
 			c.Forwarder = s
 			if s != "ipvs" && s != "null" {
-				f.errorf("unknown forwarder %s: it is ipvs or null", s)
+				f.errorf("unknown forwarder %s: it is ipvs or null (appliances are defined in forwarders)", s)
 			}
 		}
 	}

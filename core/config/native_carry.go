@@ -1,7 +1,8 @@
 package config
 
 import (
-	"fmt"
+	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,13 +30,13 @@ func (c carriage) load(v *model.VirtualServer, at *servicePlace) {
 // carriage reads `forwarders`, and the blocks of settings for them: `f5` for all of a type,
 // `f5:lab` for one. needed tells that forwarders must be there.
 func (n *native) carriage(o *object, needed bool) carriage {
-	names := n.carrierNames(o, needed)
+	names, told := n.carrierNames(o, needed)
 	c := carriage{places: map[string]carrierPlace{}}
 	if len(names) > 0 {
 		f, _ := o.get("forwarders")
 		c.at = f.place()
 	}
-	blocks := n.blocks(o, names)
+	blocks := n.blocks(o, names, told)
 	for name, at := range names {
 		carrier, where := model.Carrier{Forwarder: name}, carrierPlace{place: at}
 		if b, ok := blocks[name]; ok {
@@ -51,19 +52,26 @@ func (n *native) carriage(o *object, needed bool) carriage {
 	return c
 }
 
-// carrierNames gives the forwarders that are named, with their places.
-func (n *native) carrierNames(o *object, needed bool) map[string]place {
+// carrierNames gives the forwarders that are named, with their places. told: what is wrong
+// with them is told, and what follows from it need not be.
+func (n *native) carrierNames(o *object, needed bool) (names map[string]place, told bool) {
 	list, ok := o.get("forwarders")
-	if !ok {
-		if _, there := o.values["forwarders"]; there || needed {
-			list.errorf(`forwarders is empty: write which carry the virtual server: forwarders: [%s, f5:NAME]`, quoted(n.config.Forwarder))
-		}
-		return nil
+	_, there := o.values["forwarders"]
+	switch {
+	case !ok && !there && !needed:
+		return nil, false
+	case !ok && !there:
+		o.errorf("the entry names no forwarders: write forwarders: [%s, f5:NAME]", quoted(n.config.Forwarder))
+		return nil, true
+	case !ok || len(list.items()) == 0:
+		list.errorf("forwarders is empty: write which carry the virtual server: forwarders: [%s, f5:NAME]", quoted(n.config.Forwarder))
+		return nil, true
 	}
-	names := map[string]place{}
+	names = map[string]place{}
 	for _, v := range list.items() {
 		name, ok := v.text()
 		if !ok {
+			told = true
 			continue
 		}
 		if _, twice := names[name]; twice {
@@ -72,12 +80,11 @@ func (n *native) carrierNames(o *object, needed bool) map[string]place {
 		}
 		if n.isForwarder(v, name) {
 			names[name] = v.place()
+		} else {
+			told = true
 		}
 	}
-	if len(list.items()) == 0 {
-		list.errorf("forwarders is empty: remove it, or write which carry the virtual server")
-	}
-	return names
+	return names, told
 }
 
 // isForwarder tells whether there is a forwarder of that name, and says so if there is none.
@@ -119,78 +126,72 @@ type block struct {
 
 // blocks reads the settings for forwarders. The block of an instance stands in the place of
 // that of its type.
-func (n *native) blocks(o *object, names map[string]place) map[string]block {
+func (n *native) blocks(o *object, names map[string]place, told bool) map[string]block {
 	out := map[string]block{}
 	for _, kind := range forwarderTypes {
-		own := 0
 		for _, key := range o.keysOf(kind + ":") {
 			v, ok := o.get(key)
-			if _, named := names[key]; !named {
-				v.errorf("%s has settings, but is not among the forwarders of the virtual server%s", key, meant(key, keysOf(names)))
+			if _, named := names[key]; !named && !told {
+				v.errorf("%s has settings, but is not among the forwarders of the virtual server%s", key, meant(key, slices.Sorted(maps.Keys(names))))
 			}
-			if !ok {
-				continue
-			}
-			if b, ok := n.block(v); ok {
-				own++
-				out[key] = b
+			if ok {
+				out[key] = n.block(v)
 			}
 		}
-		v, ok := o.get(kind)
-		if !ok {
-			continue
-		}
-		b, good := n.block(v)
-		used, carried := false, false
-		for name := range names {
-			if !strings.HasPrefix(name, kind+":") {
-				continue
-			}
-			carried = true
-			if _, ok := out[name]; !ok && good {
-				out[name], used = b, true
-			}
-		}
-		switch {
-		case !carried:
-			v.errorf("%s has settings, but no forwarder of that type carries the virtual server: write forwarders: [%s, %s:NAME]", kind, quoted(n.config.Forwarder), kind)
-		case good && !used:
-			n.warnf(v.place(), "%s has no effect: each forwarder of that type has a block of its own", kind)
+		if v, ok := o.get(kind); ok {
+			n.blockOfAll(v, kind, names, told, out)
 		}
 	}
 	return out
 }
 
-func (n *native) block(v node) (block, bool) {
-	o, ok := v.object()
-	if !ok {
-		return block{}, false
+// blockOfAll reads the settings for all forwarders of a type that have none of their own.
+func (n *native) blockOfAll(v node, kind string, names map[string]place, told bool, out map[string]block) {
+	b := n.block(v)
+	used, carried := false, false
+	for name := range names {
+		if !strings.HasPrefix(name, kind+":") {
+			continue
+		}
+		carried = true
+		if _, ok := out[name]; !ok {
+			out[name], used = b, true
+		}
 	}
-	b := block{carrierPlace: carrierPlace{place: v.place(), parts: v.parts()}}
-	o.address("address", &b.addr)
-	b.shared, _ = o.values["same_address"].(bool)
-	if !o.hasPassword("that of the forwarder at the top of the file") {
-		b.parameters = v.json(o.without("address"))
+	switch {
+	case told || used:
+	case !carried:
+		v.errorf("%s has settings, but no forwarder of that type carries the virtual server: write forwarders: [%s, %s:NAME]", kind, quoted(n.config.Forwarder), kind)
+	default:
+		n.warnf(v.place(), "%s has no effect: each forwarder of that type has a block of its own", kind)
 	}
-	return b, true
 }
 
-// keysOf gives the keys of a map that begin alike, and counts them as asked for.
+func (n *native) block(v node) block {
+	b := block{carrierPlace: carrierPlace{place: v.place(), parts: v.parts()}}
+	o, ok := v.object()
+	if !ok {
+		b.broken = true
+		return b
+	}
+	if a, ok := o.get("address"); ok {
+		b.addr, ok = a.address()
+		b.broken = !ok
+	}
+	b.shared, _ = o.values["same_address"].(bool)
+	if !o.hasPassword() {
+		b.parameters = v.json(o.without("address"))
+	}
+	return b
+}
+
+// keysOf gives the keys of a map that begin alike.
 func (o *object) keysOf(prefix string) []string {
 	var out []string
 	for key := range o.values {
 		if strings.HasPrefix(key, prefix) {
 			out = append(out, key)
 		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-func keysOf(names map[string]place) []string {
-	var out []string
-	for name := range names {
-		out = append(out, name)
 	}
 	slices.Sort(out)
 	return out
@@ -244,13 +245,15 @@ func (n *native) carried(o *object) (model.ServiceKey, bool) {
 	return model.ServiceKey{}, false
 }
 
+var errServiceKey = errors.New("not a virtual server: write TCP 192.0.2.1:80, UDP 192.0.2.1:53 or FWM 3")
+
 // parseServiceKey reads a key as poise writes it. Without a protocol it is TCP.
 func parseServiceKey(s string) (model.ServiceKey, error) {
 	words := strings.Fields(s)
 	if len(words) > 1 && strings.EqualFold(words[0], "FWM") {
 		mark, err := strconv.ParseUint(words[1], 10, 32)
 		if err != nil || mark == 0 || len(words) > 3 || len(words) == 3 && words[2] != "inet6" && words[2] != "inet" {
-			return model.ServiceKey{}, fmt.Errorf("not a firewall mark: write FWM 3 or FWM 3 inet6")
+			return model.ServiceKey{}, errors.New("not a firewall mark: write FWM 3 or FWM 3 inet6")
 		}
 		return model.ServiceKey{FWMark: uint32(mark), IPv6: len(words) == 3 && words[2] == "inet6"}, nil
 	}
@@ -265,15 +268,18 @@ func parseServiceKey(s string) (model.ServiceKey, error) {
 		words = words[1:]
 	}
 	if len(words) != 1 || key.Protocol == model.NoProtocol {
-		return key, fmt.Errorf("not a virtual server: write TCP 192.0.2.1:80, UDP 192.0.2.1:53 or FWM 3")
+		return key, errServiceKey
 	}
 	a, err := netip.ParseAddrPort(words[0])
 	if err != nil {
 		host, bad := parseAddress(words[0])
 		if bad != nil {
-			return key, fmt.Errorf("not a virtual server: write TCP 192.0.2.1:80, UDP 192.0.2.1:53 or FWM 3")
+			return key, errServiceKey
 		}
 		a = netip.AddrPortFrom(host, 0)
+	}
+	if a.Addr().Zone() != "" || a.Addr().Is4In6() {
+		return key, errServiceKey
 	}
 	key.Addr, key.Port, key.IPv6 = a.Addr(), a.Port(), a.Addr().Is6()
 	return key, nil

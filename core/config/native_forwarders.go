@@ -60,7 +60,7 @@ func (n *native) forwarder(o *object, name string) {
 			parameters[key] = n.absolute(file)
 		}
 	}
-	if !o.hasPassword("password_file or credentials_file") {
+	if !o.hasPassword() {
 		f.Parameters = o.json(parameters)
 	}
 	n.draft.forwarders[f.ID()] = checkPlace{o.place(), o.below()}
@@ -78,12 +78,12 @@ func (o *object) without(keys ...string) map[string]any {
 
 // hasPassword refuses a secret that is written into the configuration, which more people
 // read and copy than a file of its own.
-func (o *object) hasPassword(instead string) bool {
+func (o *object) hasPassword() bool {
 	if _, ok := o.values["password"]; !ok {
 		return false
 	}
 	p, _ := o.get("password")
-	p.errorf("a password has no place here: write it in a file: %s", instead)
+	p.errorf("a password has no place here: write it in a file, and name that as password_file or credentials_file of the forwarder")
 	return true
 }
 

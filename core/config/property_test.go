@@ -38,7 +38,15 @@ func TestWriteYAML(t *testing.T) {
 		if !reflect.DeepEqual(r.Config, c) {
 			t.Fatalf("was %+v\nis  %+v\nthrough\n%s", c, r.Config, out.String())
 		}
+		for _, f := range c.Forwarders {
+			if _, line := r.LocateForwarder(f.ID(), ""); line < 2 {
+				t.Fatalf("%s is on line %d of\n%s", f.ID(), line, out.String())
+			}
+		}
 		for _, v := range c.VirtualServers {
+			if _, line := r.LocateVirtualServer(v.Key, "", "/scheduler"); line < 2 {
+				t.Fatalf("%s is on line %d of\n%s", v.Key, line, out.String())
+			}
 			for _, s := range v.RealServers {
 				for _, check := range s.Checks {
 					if _, line := r.Locate(check, ""); line < 2 {
@@ -93,6 +101,7 @@ func drawConfig(t *rapid.T) model.Config {
 		}
 		c.FailoverGroups = append(c.FailoverGroups, g)
 	}
+	drawForwarders(t, &c)
 	if len(c.FailoverGroups) > 0 && rapid.Bool().Draw(t, "sync") {
 		c.ConnectionSync = &model.ConnectionSync{
 			Group: c.FailoverGroups[0].Name, Interface: nameGen.Draw(t, "sync interface"),

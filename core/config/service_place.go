@@ -68,6 +68,8 @@ type carrierPlace struct {
 	parts parts
 	// shared: directors serve the same address.
 	shared bool
+	// broken: they could not be read, which is told already.
+	broken bool
 }
 
 // part is the place of a key of a carrier's settings.
