@@ -1,0 +1,195 @@
+package ltm_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/poise-lb/poise/plugins/forwarders/f5/ltm"
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+)
+
+var options = ltm.Options{Partition: "P", Owner: ltm.Owner{Mark: "poise", Instance: "lab"}}
+
+func service(address string, port uint32, servers ...*forwardv1.RealServer) *forwardv1.VirtualServer {
+	family := forwardv1.Family_FAMILY_IPV4
+	if strings.Contains(address, ":") {
+		family = forwardv1.Family_FAMILY_IPV6
+	}
+	return &forwardv1.VirtualServer{
+		Key:       &forwardv1.ServiceKey{Address: address, Port: port, Protocol: forwardv1.Protocol_PROTOCOL_TCP, Family: family},
+		Scheduler: "wrr", RealServers: servers,
+	}
+}
+
+func server(address string, port, weight uint32) *forwardv1.RealServer {
+	return &forwardv1.RealServer{Address: address, Port: port, Weight: weight, Method: forwardv1.Method_METHOD_NAT}
+}
+
+// farm is 100 virtual servers of 20 real servers each.
+func farm() []*forwardv1.VirtualServer {
+	var out []*forwardv1.VirtualServer
+	for i := range 100 {
+		v := service(fmt.Sprintf("192.0.2.%d", i+1), 80)
+		for k := range 20 {
+			v.RealServers = append(v.RealServers, server(fmt.Sprintf("10.0.%d.%d", i, k+1), 8080, uint32(k%3)+1))
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func want(t testing.TB, request ...*forwardv1.VirtualServer) ltm.Wanted {
+	t.Helper()
+	w, refusals := ltm.Want(request, options)
+	for _, r := range refusals {
+		if !r.Warning {
+			t.Fatalf("refused: %v", r)
+		}
+	}
+	return w
+}
+
+func state(t testing.TB, d *device) ltm.State {
+	t.Helper()
+	s, err := d.state("P", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// settle carries out plans until there is nothing left, which has to be soon.
+func settle(t testing.TB, d *device, w ltm.Wanted) []ltm.Plan {
+	t.Helper()
+	var plans []ltm.Plan
+	for range 3 {
+		plan := ltm.Diff(state(t, d), w)
+		plans = append(plans, plan)
+		if err := d.run(plan); err != nil {
+			t.Fatalf("the device refuses: %v", err)
+		}
+		if !plan.Again {
+			break
+		}
+	}
+	if plan := ltm.Diff(state(t, d), w); plan.Count() > 0 {
+		t.Fatalf("not settled: %+v", plan.Transactions[0].Commands()[0])
+	}
+	return plans
+}
+
+func TestFarmFromNothing(t *testing.T) {
+	d, w := newDevice(), want(t, farm()...)
+	plan := ltm.Diff(state(t, d), w)
+	if n := plan.Count(); n > 310 || n < 300 {
+		t.Errorf("%d commands, want at most 3 for each of 100 pools and 10 more", n)
+	}
+	for i, tr := range plan.Transactions {
+		if n := len(tr.Commands()); n > 100 {
+			t.Errorf("transaction %d has %d commands", i, n)
+		}
+	}
+	if n := len(plan.Transactions); n != 4 {
+		t.Errorf("%d transactions, want 4", n)
+	}
+	settle(t, d, w)
+	if n := len(d.kind("node")); n != 2000 {
+		t.Errorf("%d nodes, want 2000", n)
+	}
+}
+
+func TestOneWeight(t *testing.T) {
+	d, request := newDevice(), farm()
+	settle(t, d, want(t, request...))
+	for _, weight := range []uint32{0, 1, 3, 5} {
+		request[7].RealServers[3].Weight = weight
+		plan := settle(t, d, want(t, request...))[0]
+		// Begin and commit are two writes.
+		if n := plan.Count(); n > 2 || len(plan.Transactions) > 1 {
+			t.Errorf("weight %d: %d commands in %d transactions", weight, n, len(plan.Transactions))
+		}
+	}
+}
+
+func TestOfflineIsOneCommand(t *testing.T) {
+	d, request := newDevice(), farm()
+	settle(t, d, want(t, request...))
+	request[7].RealServers[3].Offline = true
+	plan := settle(t, d, want(t, request...))[0]
+	commands := plan.Transactions[0].Commands()
+	if plan.Count() != 1 || commands[0].Path != "/mgmt/tm/ltm/pool/~P~poise_tcp_192.0.2.8_80/members/~P~10.0.7.4:8080" {
+		t.Fatalf("commands: %+v", commands)
+	}
+	if got := fmt.Sprint(commands[0].Body); got != "map[session:user-disabled state:user-down]" {
+		t.Errorf("body: %s", got)
+	}
+	if got := commands[0].Why; got != "changed real server 10.0.7.4:8080 of pool /P/poise_tcp_192.0.2.8_80: offline, was enabled" {
+		t.Errorf("why: %s", got)
+	}
+}
+
+func TestAllRemoved(t *testing.T) {
+	d := newDevice()
+	v := service("2001:db8::1", 443, server("2001:db8::10", 443, 1), server("2001:db8::11", 443, 2))
+	v.PersistenceTimeout = durationpb.New(300e9)
+	settle(t, d, want(t, v, service("192.0.2.1", 80, server("10.0.0.1", 80, 1))))
+	settle(t, d, want(t))
+	for kind, objects := range d.objects {
+		for path := range objects {
+			t.Errorf("%s %s is left", kind, path)
+		}
+	}
+}
+
+func TestForeignInTheWay(t *testing.T) {
+	request := []*forwardv1.VirtualServer{service("192.0.2.1", 80, server("10.0.0.1", 80, 1)), service("192.0.2.2", 80, server("10.0.0.2", 80, 1))}
+	fresh := newDevice()
+	settle(t, fresh, want(t, request...))
+	for _, test := range []struct {
+		name   string
+		add    func(d *device)
+	}{
+		{"pool", func(d *device) {
+			d.kind("pool")["/P/poise_tcp_192.0.2.1_80"] = map[string]any{"fullPath": "/P/poise_tcp_192.0.2.1_80"}
+		}},
+		{"virtual", func(d *device) {
+			d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"] = map[string]any{"fullPath": "/P/poise_tcp_192.0.2.1_80", "destination": "/P/192.0.2.9:80", "ipProtocol": "tcp", "profiles": []any{}}
+		}},
+		{"destination", func(d *device) {
+			d.kind("virtual")["/P/web"] = map[string]any{"fullPath": "/P/web", "destination": "/P/192.0.2.1:80", "ipProtocol": "tcp", "profiles": []any{},
+				"metadata": []any{map[string]any{"name": "poise", "value": "other"}}}
+		}},
+		{"virtual address", func(d *device) {
+			d.kind("virtual-address")["/P/192.0.2.1"] = map[string]any{"fullPath": "/P/192.0.2.1", "address": "192.0.2.1", "arp": "disabled"}
+		}},
+		{"address of another partition", func(d *device) {
+			d.kind("virtual-address")["/Common/vip"] = map[string]any{"fullPath": "/Common/vip", "address": "192.0.2.1"}
+		}},
+		{"node", func(d *device) {
+			d.kind("node")["/P/10.0.0.1"] = map[string]any{"fullPath": "/P/10.0.0.1", "address": "10.9.9.9"}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDevice()
+			test.add(d)
+			before := d.clone()
+			w := want(t, request...)
+			plan := ltm.Diff(state(t, d), w)
+			if len(plan.Refusals) != 1 || !proto.Equal(plan.Refusals[0].Key, request[0].Key) {
+				t.Fatalf("refusals: %v", plan.Refusals)
+			}
+			t.Log(plan.Refusals[0])
+			settle(t, d, w)
+			if d.kind("virtual")["/P/poise_tcp_192.0.2.2_80"] == nil {
+				t.Error("the other virtual server was not made")
+			}
+			for _, text := range d.differs(before) {
+				t.Error(text)
+			}
+		})
+	}
+}
