@@ -34,8 +34,13 @@ func TestPrivilegesAreDocumented(t *testing.T) {
 			t.Errorf("%s runs with %v, ARCHITECTURE.md says %v", p.name, p.capabilities, got)
 		}
 	}
-	if len(documented) != len(builtin) {
-		t.Errorf("ARCHITECTURE.md has %d processes, the code %d", len(documented), len(builtin))
+	for kind, p := range instanceProcesses {
+		if got, ok := documented[kind]; !ok || !slices.Equal(got, p.capabilities) {
+			t.Errorf("%s runs with %v, ARCHITECTURE.md says %v", kind, p.capabilities, got)
+		}
+	}
+	if len(documented) != len(builtin)+len(instanceProcesses) {
+		t.Errorf("ARCHITECTURE.md has %d processes, the code %d", len(documented), len(builtin)+len(instanceProcesses))
 	}
 }
 
