@@ -67,6 +67,8 @@ func (f *fakeDaemon) Forwarder() forwarder.Status {
 				}},
 			},
 			{Key: model.ServiceKey{FWMark: 99}},
+			// Only an appliance is to carry it.
+			{Key: ipv6Key, Counters: model.Counters{Connections: 8}},
 		},
 		Syncs: []model.DesiredSync{{Role: model.SyncMaster, Sync: model.ConnectionSync{Interface: "eth0", ID: 51}}},
 	}
@@ -109,8 +111,8 @@ func (f *fakeDaemon) Appliances() []Appliance {
 // Differences knows the forwarders of Appliances.
 func (f *fakeDaemon) Differences(_ context.Context, name string) ([]Comparison, error) {
 	all := []Comparison{
-		{Forwarder: "ipvs"},
-		{Forwarder: "f5:lab", Differences: []forwarder.Difference{
+		{Forwarder: "ipvs", Compared: true},
+		{Forwarder: "f5:lab", Compared: true, Differences: []forwarder.Difference{
 			{Object: "TCP 198.51.100.100:80 192.0.2.2:80", Kind: forwarder.Different, Desired: "offline, NAT", Actual: "weight 100, \xff"},
 			{Object: "TCP 192.0.2.100:80", Kind: forwarder.Foreign, Actual: "rr"},
 		}},
@@ -248,10 +250,14 @@ func exampleSnapshot() *model.Snapshot {
 				Config: &model.RealServer{Addr: netip.MustParseAddrPort(addr), Weight: 100, Forwarding: model.Forwarding{Method: model.DR}},
 				State:  model.Up, Since: started, InTable: true, Weight: 100,
 			})
+			s.Config.RealServers = append(s.Config.RealServers, *s.RealServers[len(s.RealServers)-1].Config)
 		}
 		return s
 	}
 	web := service(webKey, "192.0.2.1:80", "192.0.2.2:80", "192.0.2.2:81")
+	web.Config.Carriers = []model.Carrier{{Forwarder: "f5:lab", Addr: netip.MustParseAddr("198.51.100.100")}, {Forwarder: "ipvs"}}
+	elsewhere := service(ipv6Key, "[2001:db8::1]:80")
+	elsewhere.Config.Carriers = []model.Carrier{{Forwarder: "f5:lab"}, {Forwarder: "f5:other"}}
 	web.Config.Sorry = &model.SorryServer{Addr: netip.MustParseAddrPort("192.0.2.9:80")}
 	other := func(kind string) *model.Check {
 		return &model.Check{Type: kind, Target: model.Target{Addr: netip.MustParseAddrPort("192.0.2.1:81")}, Schedule: model.Schedule{Interval: time.Second, Timeout: time.Second}}
@@ -270,7 +276,7 @@ func exampleSnapshot() *model.Snapshot {
 	return &model.Snapshot{
 		Services: []model.ServiceStatus{
 			web, service(dnsTCP, "192.0.2.3:53"), service(dnsUDP, "192.0.2.3:53"),
-			service(ipv6Key, "[2001:db8::1]:80"), service(mark, "192.0.2.5:0"), service(mark6),
+			elsewhere, service(mark, "192.0.2.5:0"), service(mark6),
 		},
 		Groups: []model.GroupStatus{{
 			Config: &model.FailoverGroup{Name: "VGM", Instances: []model.Instance{{

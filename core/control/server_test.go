@@ -80,6 +80,15 @@ func TestStatus(t *testing.T) {
 	}
 	web := virtual("TCP 192.0.2.100:80", first, drained, real("192.0.2.2:81"))
 	web.SorryServer, web.Connections = "192.0.2.9:80", 100
+	web.Carried = []*controlv1.Carried{{Forwarder: "f5:lab", Name: "TCP 198.51.100.100:80", Present: true, Connections: 300, Members: []*controlv1.Member{
+		{Name: "192.0.2.1:80", State: "enabled", Weight: 100, ActiveConnections: 27, Connections: 270},
+		{Name: "192.0.2.2:80", State: "offline", ActiveConnections: 2, Connections: 20},
+		{Name: "192.0.2.2:81", State: "drained", ActiveConnections: 1, Connections: 10},
+		{Name: "192.0.2.7:80", State: "enabled", Weight: 5},
+	}}}
+	elsewhere := virtual("TCP [2001:db8::100]:80", real("[2001:db8::1]:80"))
+	elsewhere.AppliancesOnly = true
+	elsewhere.Carried = []*controlv1.Carried{{Forwarder: "f5:lab", Name: "TCP [2001:db8::100]:80"}, {Forwarder: "f5:other", Name: "TCP [2001:db8::100]:80"}}
 	want := &controlv1.StatusResponse{
 		Daemon: &controlv1.Daemon{
 			Version: "1.2.3", Pid: 42, StartedAt: at, RouterId: "LVS_A", ConfigFile: "/etc/poise/poise.yaml", ConfigLoadedAt: at,
@@ -87,7 +96,7 @@ func TestStatus(t *testing.T) {
 		},
 		VirtualServers: []*controlv1.VirtualServer{
 			web, virtual("TCP 192.0.2.101:53", real("192.0.2.3:53")), virtual("UDP 192.0.2.101:53", real("192.0.2.3:53")),
-			virtual("TCP [2001:db8::100]:80", real("[2001:db8::1]:80")), virtual("FWM 3", real("192.0.2.5:0")), virtual("FWM 3 inet6"),
+			elsewhere, virtual("FWM 3", real("192.0.2.5:0")), virtual("FWM 3 inet6"),
 		},
 		FailoverGroups: []*controlv1.FailoverGroup{{
 			Name: "VGM", Role: "master", Reason: "no advert for 3.609s", Since: at,
@@ -101,10 +110,17 @@ func TestStatus(t *testing.T) {
 			LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin",
 			Sha256: "abcd", Checks: 2, Probes: 21, ProbeFailures: 2, ProbesOverdue: 1, Trouble: "1 check cannot be carried out",
 		}},
-		ForeignServices: []string{"FWM 99"},
+		ForeignServices: []string{"FWM 99", "TCP [2001:db8::100]:80"},
 		Forwarder: &controlv1.Forwarder{
-			Type: "ipvs", Platform: "IPVS 1.2.1", AppliedGeneration: 8, DesiredGeneration: 9, AppliedAt: at,
+			Type: "ipvs", Name: "ipvs", Platform: "IPVS 1.2.1", AppliedGeneration: 8, DesiredGeneration: 9, AppliedAt: at,
 			Errors: []string{"a: one", "b: two"}, Repairs: 3, ConnectionSync: "master on eth0, id 51",
+		},
+		Appliances: []*controlv1.Forwarder{
+			{
+				Type: "f5", Name: "f5:lab", Platform: `BIG-IP 16.1.2 \xff`, AppliedGeneration: 7, DesiredGeneration: 9, AppliedAt: at, Repairs: 1,
+				Errors: []string{"table: no unit is active"}, ForeignServices: []string{"TCP 192.0.2.101:53", "TCP 192.0.2.100:80"},
+			},
+			{Type: "f5", Name: "f5:other", Held: "failover group VGM is not master here"},
 		},
 	}
 	if heard := got.GetPlugins()[0].GetHeardAt(); time.Since(heard.AsTime()) > time.Minute {

@@ -29,17 +29,32 @@ func encodeStatus(d Daemon) *controlv1.StatusResponse {
 	for i := range table.Services {
 		observed[table.Services[i].Key] = &table.Services[i]
 	}
+	own := make(map[model.ServiceKey]bool, len(snapshot.Services))
+	for i := range snapshot.Services {
+		if c := snapshot.Services[i].Config; c.OnDirector() {
+			own[c.Key] = true
+		}
+	}
+	appliances := d.Appliances()
 	out := &controlv1.StatusResponse{
 		Daemon:          encodeInfo(info),
 		VirtualServers:  make([]*controlv1.VirtualServer, 0, len(snapshot.Services)),
 		FailoverGroups:  encodeGroups(snapshot.Groups, d.Instances()),
-		ForeignServices: foreign(snapshot, table.Services),
+		ForeignServices: foreign(table.Services, own),
 		Forwarder:       encodeForwarder(info.Forwarder, snapshot, table),
+		Appliances:      encodeAppliances(appliances, snapshot),
 	}
+	actual := tablesOf(appliances)
 	checks := checkEncoder{checkers: d.Checkers(), processOf: d.ProcessOf, now: time.Now()}
 	for i := range snapshot.Services {
 		s := &snapshot.Services[i]
-		out.VirtualServers = append(out.VirtualServers, encodeService(s, observed[s.Config.Key], checks))
+		if !own[s.Config.Key] {
+			// What the table has of it is somebody else's.
+			delete(observed, s.Config.Key)
+		}
+		v := encodeService(s, observed[s.Config.Key], checks)
+		v.Carried, v.AppliancesOnly = encodeCarried(s.Config, actual), !own[s.Config.Key]
+		out.VirtualServers = append(out.VirtualServers, v)
 	}
 	for _, p := range d.Plugins() {
 		out.Plugins = append(out.Plugins, encodePlugin(p, checks.checkers))
@@ -60,7 +75,7 @@ func encodeInfo(i Info) *controlv1.Daemon {
 
 func encodeForwarder(kind string, s *model.Snapshot, f forwarder.Status) *controlv1.Forwarder {
 	out := &controlv1.Forwarder{
-		Type: kind, Platform: f.Platform, AppliedGeneration: f.AppliedGeneration, DesiredGeneration: f.DesiredGeneration,
+		Type: kind, Name: kind, Platform: printable.Text(f.Platform), AppliedGeneration: f.AppliedGeneration, DesiredGeneration: f.DesiredGeneration,
 		AppliedAt: encodeTime(f.AppliedAt), Repairs: f.Repairs, ConnectionSync: encodeSync(s.Sync, f.Syncs),
 	}
 	for _, object := range slices.Sorted(maps.Keys(f.Errors)) {
@@ -87,12 +102,8 @@ func syncText(s model.DesiredSync) string {
 	return fmt.Sprintf("%s on %s, id %d", s.Role, s.Sync.Interface, s.Sync.ID)
 }
 
-// foreign are the services of the table that the configuration does not have.
-func foreign(s *model.Snapshot, table []model.Service) []string {
-	configured := make(map[model.ServiceKey]bool, len(s.Services))
-	for i := range s.Services {
-		configured[s.Services[i].Config.Key] = true
-	}
+// foreign are the services of a table that the configuration does not have there.
+func foreign(table []model.Service, configured map[model.ServiceKey]bool) []string {
 	var out []string
 	for i := range table {
 		if !configured[table[i].Key] {

@@ -137,6 +137,18 @@ type Destination struct {
 	Counters Counters
 }
 
+// MemberState is how a forwarder that keeps members has it: "offline", "drained" (no new
+// connections) or "enabled".
+func (d *Destination) MemberState() string {
+	switch {
+	case d.Offline:
+		return "offline"
+	case d.Weight == 0:
+		return "drained"
+	}
+	return "enabled"
+}
+
 // Counters are what a service or a destination has carried.
 type Counters struct {
 	Connections, PacketsIn, PacketsOut, BytesIn, BytesOut uint64
