@@ -14,7 +14,7 @@ import (
 const maxItems = 1_000_000
 
 // List reads a collection and gives its items one by one. With a page above 0 it asks for so
-// many at a time until a page comes without items; with 0 it asks once for all.
+// many at a time until a page comes that is not full; with 0 it asks once for all.
 //
 // An item that comes again, because the collection changed between two pages, is given once.
 // A page with nothing new ends the list with an error: the device does not turn pages. An
@@ -43,8 +43,8 @@ func (c *Client) List(ctx context.Context, path Path, query url.Values, page int
 				return err
 			}
 		}
-		if page == 0 || len(items) == 0 {
-			return nil
+		if page == 0 || len(items) < page {
+			return nil // a page that is not full is the last
 		}
 		if !fresh {
 			return fmt.Errorf("list %s: the page after %d items has only items that were there before", path, skip)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -152,6 +153,9 @@ func hostPort(address string) (string, error) {
 	}
 	if host == "" {
 		return "", fmt.Errorf("management address %q has no host", address)
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return !isAlphanumeric(r) && !strings.ContainsRune("-_.:", r) }) {
+		return "", fmt.Errorf("management address %q: write it as HOST or HOST:PORT", address)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("management address %q: port %q is not a number from 1 to 65535", address, port)

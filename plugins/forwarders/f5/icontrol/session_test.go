@@ -1,0 +1,426 @@
+package icontrol_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/poise-lb/poise/plugins/forwarders/f5/icontrol"
+)
+
+const (
+	logins  = "POST /mgmt/shared/authn/login"
+	renewed = "PATCH /mgmt/shared/authz/tokens/"
+	deleted = "DELETE /mgmt/shared/authz/tokens/"
+)
+
+// eventually waits for what a goroutine of the client's does by itself.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("not within 5 s: %s", what)
+}
+
+func get(t *testing.T, c *icontrol.Client, name string) {
+	t.Helper()
+	if err := c.Get(t.Context(), named(name), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func withPool(t *testing.T) *unit {
+	u := newUnit(t)
+	u.pools["/lab/web"] = map[string]any{"name": "web", "partition": "lab", "fullPath": "/lab/web"}
+	return u
+}
+
+func TestOneLoginForMany(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	if u.asked("") != 0 {
+		t.Error("something was sent before the first request")
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if err := c.Get(t.Context(), named("web"), nil, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := u.asked(logins); got != 1 {
+		t.Errorf("%d logins", got)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if u.live() != 0 {
+		t.Errorf("%d tokens after Close", u.live())
+	}
+	if err := c.Get(t.Context(), named("web"), nil, nil); !errors.Is(err, icontrol.ErrClosed) {
+		t.Errorf("a request after Close: %v", err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+}
+
+// TestTokenIsRenewed: four hours of a request every minute on one token, and a day on few.
+func TestTokenIsRenewed(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	for range 4 * 60 {
+		get(t, c, "web")
+		u.clock.advance(time.Minute)
+		// The renewal is on its own goroutine: let it be seen by this minute.
+		eventually(t, "no request under way", func() bool { return idle(u, c) })
+	}
+	if got := u.asked(logins); got != 1 {
+		t.Errorf("%d logins in four hours", got)
+	}
+	if c.Stats().Renewals < 3 {
+		t.Errorf("%d renewals in four hours", c.Stats().Renewals)
+	}
+	for range 20 * 60 {
+		get(t, c, "web")
+		u.clock.advance(time.Minute)
+		eventually(t, "no request under way", func() bool { return idle(u, c) })
+		if u.live() > 1 {
+			eventually(t, "one token", func() bool { return u.live() <= 1 })
+		}
+	}
+	// A token becomes 10 hours old at most.
+	if got := u.asked(logins); got < 2 || got > 6 {
+		t.Errorf("%d logins in a day", got)
+	}
+}
+
+// idle: every request that the unit saw has been answered, and the client counted it.
+func idle(u *unit, c *icontrol.Client) bool {
+	total := uint64(0)
+	for _, n := range c.Stats().Requests {
+		total += n
+	}
+	return int(total) == u.asked("")
+}
+
+func TestTokenEndsWhileIdle(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	get(t, c, "web")
+	u.clock.advance(19*time.Minute + 30*time.Second)
+	// It lives, but not long enough to be relied on.
+	get(t, c, "web")
+	if got := u.asked(logins); got != 2 {
+		t.Errorf("%d logins", got)
+	}
+	eventually(t, "the old token is deleted", func() bool { return u.live() == 1 })
+	u.clock.advance(time.Hour)
+	get(t, c, "web")
+	if got := u.asked(logins); got != 3 {
+		t.Errorf("%d logins after the end of the token", got)
+	}
+	if n := c.Stats().Requests[icontrol.Outcome{Method: http.MethodGet, HTTP: 401}]; n != 0 {
+		t.Errorf("%d requests with a token that had ended", n)
+	}
+}
+
+// TestDeviceForgets: the device was restarted and knows no token.
+func TestDeviceForgets(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	get(t, c, "web")
+	u.set(func() { clear(u.tokens) })
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if err := c.Get(t.Context(), named("web"), nil, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := u.asked(logins); got != 2 {
+		t.Errorf("%d logins", got)
+	}
+	if slept := u.clock.sleeps(); len(slept) != 0 {
+		t.Errorf("it waited %v before the new login", slept)
+	}
+	u.set(func() { clear(u.tokens) })
+	if err := c.Post(t.Context(), pools, poolBody("new"), nil); err != nil {
+		t.Errorf("a POST whose token was refused: %v", err)
+	}
+	if got := u.names(); len(got) != 2 {
+		t.Errorf("pools are %v", got)
+	}
+}
+
+// TestFlap: a device under load refuses good tokens for a while.
+func TestFlap(t *testing.T) {
+	for _, times := range []int{1, 2, 3} {
+		u := withPool(t)
+		c := u.client(t)
+		get(t, c, "web")
+		left := times
+		u.set(func() {
+			u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+				u.mu.Lock()
+				defer u.mu.Unlock()
+				if r.Method != http.MethodGet || left == 0 {
+					return false
+				}
+				left--
+				refuse(w, 401, "Authorization failed: no user authentication header or token detected. Uri:http://localhost:8100/mgmt/tm/ltm/pool", 0)
+				return true
+			}
+		})
+		get(t, c, "web")
+		if got := u.asked(logins); got != 2 {
+			t.Errorf("%d refusals: %d logins", times, got)
+		}
+		if got, want := len(u.clock.sleeps()), max(0, times-1); got != want {
+			t.Errorf("%d refusals: waited %d times, not %d", times, got, want)
+		}
+		eventually(t, "one token", func() bool { return u.live() == 1 })
+	}
+}
+
+// TestFlapForLong: refused for good is transient, and costs one login a request.
+func TestFlapForLong(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	u.set(func() {
+		u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.Method == http.MethodGet {
+				refuse(w, 401, "Authorization failed: no user authentication header or token detected.", 0)
+			}
+			return r.Method == http.MethodGet
+		}
+	})
+	err := c.Get(t.Context(), named("web"), nil, nil)
+	if !errors.Is(err, icontrol.ErrTransient) || errors.Is(err, icontrol.ErrAuth) {
+		t.Errorf("the error is %v", err)
+	}
+	if got := u.asked(logins); got != 2 {
+		t.Errorf("%d logins", got)
+	}
+	u.set(func() { u.fault = nil })
+	get(t, c, "web")
+	eventually(t, "one token", func() bool { return u.live() == 1 })
+}
+
+// TestUnavailableInside: a 401 around a 503 is no reason to log in again.
+func TestUnavailableInside(t *testing.T) {
+	for _, target := range []string{"/mgmt/shared/authn/login", "/mgmt/tm/ltm/pool/~lab~web"} {
+		u := withPool(t)
+		left := 2
+		u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			if r.URL.Path != target || left == 0 {
+				return false
+			}
+			left--
+			refuse(w, 401, `java.net.ProtocolException: status:503, body:{"code":503,"message":"There is an active asynchronous task executing."}`, 0)
+			return true
+		}
+		c := u.client(t)
+		get(t, c, "web")
+		if slept := u.clock.sleeps(); len(slept) != 2 {
+			t.Errorf("%s: waited %v", target, slept)
+		}
+		if u.live() != 1 {
+			t.Errorf("%s: %d tokens", target, u.live())
+		}
+	}
+}
+
+func TestWrongPassword(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t, func(o *icontrol.Options) { o.Password = "other-pass" })
+	err := c.Get(t.Context(), named("web"), nil, nil)
+	if !errors.Is(err, icontrol.ErrAuth) || errors.Is(err, icontrol.ErrTransient) {
+		t.Errorf("the error is %v", err)
+	}
+	if got := u.asked(logins); got != 1 {
+		t.Errorf("%d logins with a wrong password, which may lock the user out", got)
+	}
+	if strings.Contains(err.Error(), "other-pass") {
+		t.Errorf("the error says the password: %v", err)
+	}
+	// The device was wrong, as it is under load.
+	u.set(func() {
+		u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.URL.Path != "/mgmt/shared/authn/login" {
+				return false
+			}
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			u.login(w, []byte(`{"username":"poise","password":"s3cr\"et&wörd","loginProviderName":"tmos"}`))
+			return true
+		}
+	})
+	get(t, c, "web")
+}
+
+func TestTooManyTokens(t *testing.T) {
+	u := withPool(t)
+	for range 100 {
+		u.set(func() {
+			u.made++
+			u.tokens[strings.Repeat("X", u.made)] = stamps{u.clock.Now(), u.clock.Now().Add(time.Hour)}
+		})
+	}
+	c := u.client(t)
+	if err := c.Get(t.Context(), named("web"), nil, nil); !errors.Is(err, icontrol.ErrTransient) {
+		t.Errorf("the error is %v", err)
+	}
+	if u.live() != 100 {
+		t.Errorf("%d tokens: those of others were touched", u.live())
+	}
+}
+
+// TestLoginGoesOn: a caller that gives up does not cost a token.
+func TestLoginGoesOn(t *testing.T) {
+	u := withPool(t)
+	reached, release := make(chan struct{}), make(chan struct{})
+	u.fault = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path == "/mgmt/shared/authn/login" {
+			close(reached)
+			<-release
+		}
+		return false
+	}
+	c := u.client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() { failed <- c.Get(ctx, named("web"), nil, nil) }()
+	<-reached
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	close(release)
+	get(t, c, "web")
+	if u.asked(logins) != 1 || u.live() != 1 {
+		t.Errorf("%d logins, %d tokens", u.asked(logins), u.live())
+	}
+}
+
+// TestCloseWhileLoggingIn: the token that comes is deleted.
+func TestCloseWhileLoggingIn(t *testing.T) {
+	u := withPool(t)
+	reached, release := make(chan struct{}), make(chan struct{})
+	u.fault = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path == "/mgmt/shared/authn/login" {
+			close(reached)
+			<-release
+		}
+		return false
+	}
+	c := u.client(t)
+	done := make(chan struct{})
+	go func() { _ = c.Get(t.Context(), named("web"), nil, nil); close(done) }()
+	<-reached
+	go func() { time.Sleep(20 * time.Millisecond); close(release) }()
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-done
+	if u.live() != 0 {
+		t.Errorf("%d tokens after Close", u.live())
+	}
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	u := withPool(t)
+	c := u.client(t)
+	get(t, c, "web")
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	u.set(func() {
+		u.fault = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+			select {
+			case <-r.Context().Done():
+			case <-stop:
+			}
+			return true
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := c.Close(ctx)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("Close took %s", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "a token is left") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestRenewalFails: the token is used to its end, then there is a new one.
+func TestRenewalFails(t *testing.T) {
+	for name, refusal := range map[string]func(http.ResponseWriter){
+		"transient": func(w http.ResponseWriter) { page(w, 503, restarting) },
+		"refused":   func(w http.ResponseWriter) { refuse(w, 406, "Auth-token absolute timeout (36000 seconds) exceeded", 0) },
+		"no answer": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"no times":  func(w http.ResponseWriter) { answer(w, map[string]any{}) },
+	} {
+		u := withPool(t)
+		u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.Method != http.MethodPatch {
+				return false
+			}
+			refusal(w)
+			return true
+		}
+		c := u.client(t)
+		for range 60 {
+			get(t, c, "web")
+			u.clock.advance(time.Minute)
+			eventually(t, "no request under way", func() bool { return idle(u, c) })
+		}
+		if got := u.asked(logins); got < 3 || got > 8 {
+			t.Errorf("%s: %d logins in an hour", name, got)
+		}
+		if got := u.asked(renewed); got < 3 || got > 40 {
+			t.Errorf("%s: %d renewals in an hour", name, got)
+		}
+		eventually(t, name+": one token", func() bool { return u.live() <= 1 })
+	}
+}
+
+// TestLoginAnswers that cannot be used are said to be so, and never repeated in an error.
+func TestLoginAnswers(t *testing.T) {
+	for name, state := range map[string]map[string]any{
+		"nothing":      {},
+		"no times":     {"token": "SECRETTOKEN"},
+		"ended":        {"token": "SECRETTOKEN", "lastUpdateMicros": 5, "expirationMicros": 5},
+		"backwards":    {"token": "SECRETTOKEN", "lastUpdateMicros": 5, "expirationMicros": 1},
+		"a path":       {"token": "../SECRETTOKEN", "lastUpdateMicros": 1, "expirationMicros": 1200000001},
+		"two lines":    {"token": "SECRETTOKEN\r\nX: y", "lastUpdateMicros": 1, "expirationMicros": 1200000001},
+		"out of range": {"token": "SECRETTOKEN", "lastUpdateMicros": 1, "expirationMicros": int64(1) << 62},
+		"not a number": {"token": "SECRETTOKEN", "lastUpdateMicros": "SECRETTOKEN", "expirationMicros": 1},
+	} {
+		u := newUnit(t)
+		u.fault = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			answer(w, map[string]any{"token": state})
+			return true
+		}
+		err := u.client(t).Get(t.Context(), named("web"), nil, nil)
+		if err == nil || strings.Contains(err.Error(), "SECRETTOKEN") || !strings.HasPrefix(err.Error(), "POST /mgmt/shared/authn/login: ") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
