@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/poise-lb/poise/core/checker"
+	"github.com/poise-lb/poise/core/control"
 	"github.com/poise-lb/poise/core/failover"
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
@@ -20,6 +21,8 @@ type Source interface {
 	// Snapshot is the engine's last one; nil until there is one.
 	Snapshot() *model.Snapshot
 	Forwarder() forwarder.Status
+	// Appliances are the forwarders beside it.
+	Appliances() []control.Appliance
 	Instances() []failover.InstanceStatus
 	Plugins() []model.PluginStatus
 	// Checkers are what the checker processes have done, by name of the process.
@@ -56,6 +59,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	table := c.source.Forwarder()
 	s.services(snapshot, table)
 	s.forwarder(snapshot, table)
+	s.appliances(snapshot, c.source.Appliances())
 	s.groups(snapshot, c.source.Instances())
 	s.plugins(c.source.Plugins())
 	for name, stats := range c.source.Checkers() {
@@ -111,7 +115,7 @@ func (s sink) services(snapshot *model.Snapshot, table forwarder.Status) {
 		s.put(quorum, float64(v.Config.Quorum), name)
 		s.put(sorryActive, number(v.SorryActive), name)
 		destinations := map[netip.AddrPort]*model.Destination{}
-		if o := observed[v.Config.Key]; o != nil {
+		if o := observed[v.Config.Key]; o != nil && v.Config.OnDirector() {
 			s.traffic(virtualServerTraffic, o.Counters, name)
 			for i := range o.Destinations {
 				destinations[o.Destinations[i].Addr] = &o.Destinations[i]
@@ -153,7 +157,9 @@ func (s sink) forwarder(snapshot *model.Snapshot, table forwarder.Status) {
 	s.put(repairs, float64(table.Repairs))
 	configured := make(map[model.ServiceKey]bool, len(snapshot.Services))
 	for i := range snapshot.Services {
-		configured[snapshot.Services[i].Config.Key] = true
+		if c := snapshot.Services[i].Config; c.OnDirector() {
+			configured[c.Key] = true
+		}
 	}
 	foreign := 0
 	for i := range table.Services {

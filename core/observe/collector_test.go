@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/poise-lb/poise/core/checker"
+	"github.com/poise-lb/poise/core/control"
 	"github.com/poise-lb/poise/core/failover"
 	"github.com/poise-lb/poise/core/forwarder"
 	"github.com/poise-lb/poise/core/model"
@@ -17,17 +18,19 @@ import (
 
 // fakeSource is a daemon at one moment.
 type fakeSource struct {
-	snapshot  *model.Snapshot
-	forwarder forwarder.Status
-	instances []failover.InstanceStatus
-	plugins   []model.PluginStatus
-	checkers  map[string]checker.Stats
-	read      time.Time
-	refused   bool
+	snapshot   *model.Snapshot
+	forwarder  forwarder.Status
+	appliances []control.Appliance
+	instances  []failover.InstanceStatus
+	plugins    []model.PluginStatus
+	checkers   map[string]checker.Stats
+	read       time.Time
+	refused    bool
 }
 
 func (f *fakeSource) Snapshot() *model.Snapshot            { return f.snapshot }
 func (f *fakeSource) Forwarder() forwarder.Status          { return f.forwarder }
+func (f *fakeSource) Appliances() []control.Appliance      { return f.appliances }
 func (f *fakeSource) Instances() []failover.InstanceStatus { return f.instances }
 func (f *fakeSource) Plugins() []model.PluginStatus        { return f.plugins }
 func (f *fakeSource) Checkers() map[string]checker.Stats   { return f.checkers }
@@ -35,19 +38,25 @@ func (f *fakeSource) LastReload() (time.Time, bool)        { return f.read, f.re
 
 func example() *fakeSource {
 	web := model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.100"), Port: 80, Protocol: model.TCP}
+	dns := model.ServiceKey{Addr: netip.MustParseAddr("192.0.2.101"), Port: 53, Protocol: model.UDP}
+	there := web
+	there.Addr = netip.MustParseAddr("198.51.100.100")
 	first, second := netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("192.0.2.2:80")
 	weight := uint32(10)
 	at := time.Unix(1700000000, 500e6)
 	return &fakeSource{
 		read: at, refused: true,
 		snapshot: &model.Snapshot{
-			Services: []model.ServiceStatus{{
-				Config: &model.VirtualServer{Key: web, Quorum: 2}, QuorumUp: true,
-				RealServers: []model.RealServerStatus{
-					{Config: &model.RealServer{Addr: first}, State: model.Up, InTable: true, Weight: 10, Override: model.Override{Weight: &weight}},
-					{Config: &model.RealServer{Addr: second}, State: model.Down},
+			Services: []model.ServiceStatus{
+				{
+					Config: &model.VirtualServer{Key: web, Quorum: 2, Carriers: []model.Carrier{{Forwarder: "f5:lab", Addr: there.Addr}, {Forwarder: "ipvs"}}}, QuorumUp: true,
+					RealServers: []model.RealServerStatus{
+						{Config: &model.RealServer{Addr: first}, State: model.Up, InTable: true, Weight: 10, Override: model.Override{Weight: &weight}},
+						{Config: &model.RealServer{Addr: second}, State: model.Down},
+					},
 				},
-			}},
+				{Config: &model.VirtualServer{Key: dns, Quorum: 1, Carriers: []model.Carrier{{Forwarder: "f5:lab"}, {Forwarder: "f5:other"}}}},
+			},
 			Groups: []model.GroupStatus{{Config: &model.FailoverGroup{Name: "VGM"}, RoleState: model.RoleState{Role: model.Master}}},
 		},
 		forwarder: forwarder.Status{
@@ -58,8 +67,30 @@ func example() *fakeSource {
 					Destinations: []model.Destination{{Addr: first, Counters: model.Counters{Connections: 60, PacketsIn: 6, PacketsOut: 5, BytesIn: 4, BytesOut: 3, ActiveConnections: 2, InactiveConnections: 7}}},
 				},
 				{Key: model.ServiceKey{FWMark: 3}},
+				// Only an appliance is to carry it.
+				{Key: dns, Counters: model.Counters{Connections: 77}},
 			},
 			Syncs: []model.DesiredSync{{Role: model.SyncMaster}},
+		},
+		appliances: []control.Appliance{
+			{
+				Instance: model.ForwarderInstance{Type: "f5", Name: "lab"},
+				Status: forwarder.Status{
+					Platform: "BIG-IP", AppliedGeneration: 18, DesiredGeneration: 19, Repairs: 5, Errors: map[string]string{"a": "b", "c": "d"},
+					Services: []model.Service{
+						{
+							Key: there, Counters: model.Counters{Connections: 200, PacketsIn: 2000, PacketsOut: 1900, BytesIn: 3e6, BytesOut: 4e9},
+							Destinations: []model.Destination{
+								{Addr: first, Weight: 10, Counters: model.Counters{Connections: 160, PacketsIn: 16, PacketsOut: 15, BytesIn: 14, BytesOut: 13, ActiveConnections: 12}},
+								{Addr: second, Weight: 10, Offline: true},
+								{Addr: second, Weight: 10},
+							},
+						},
+						{Key: web},
+					},
+				},
+			},
+			{Instance: model.ForwarderInstance{Type: "f5", Name: "other"}, Held: "failover group VGM is not master here"},
 		},
 		instances: []failover.InstanceStatus{{
 			Group: "VGM", Instance: "http", AdvertsSent: 11, AdvertsReceived: 12, BecameMaster: 13, AddressesRestored: 14,
@@ -77,6 +108,42 @@ func example() *fakeSource {
 
 func TestMetrics(t *testing.T) {
 	const want = `
+poise_appliance_applied_generation{forwarder="f5:lab"} 18
+poise_appliance_applied_generation{forwarder="f5:other"} 0
+poise_appliance_desired_generation{forwarder="f5:lab"} 19
+poise_appliance_desired_generation{forwarder="f5:other"} 0
+poise_appliance_errors{forwarder="f5:lab"} 2
+poise_appliance_errors{forwarder="f5:other"} 0
+poise_appliance_foreign_services{forwarder="f5:lab"} 1
+poise_appliance_held{forwarder="f5:lab"} 0
+poise_appliance_held{forwarder="f5:other"} 1
+poise_appliance_real_server_active_connections{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 12
+poise_appliance_real_server_active_connections{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_connections_total{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 160
+poise_appliance_real_server_connections_total{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_received_bytes_total{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 14
+poise_appliance_real_server_received_bytes_total{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_received_packets_total{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 16
+poise_appliance_real_server_received_packets_total{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.1:80",state="drained",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.1:80",state="enabled",virtual_server="TCP 192.0.2.100:80"} 1
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.1:80",state="offline",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.2:80",state="drained",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.2:80",state="enabled",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_state{forwarder="f5:lab",real_server="192.0.2.2:80",state="offline",virtual_server="TCP 192.0.2.100:80"} 1
+poise_appliance_real_server_transmitted_bytes_total{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 13
+poise_appliance_real_server_transmitted_bytes_total{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_real_server_transmitted_packets_total{forwarder="f5:lab",real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.100:80"} 15
+poise_appliance_real_server_transmitted_packets_total{forwarder="f5:lab",real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
+poise_appliance_repairs_total{forwarder="f5:lab"} 5
+poise_appliance_repairs_total{forwarder="f5:other"} 0
+poise_appliance_virtual_server_connections_total{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 200
+poise_appliance_virtual_server_present{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 1
+poise_appliance_virtual_server_present{forwarder="f5:lab",virtual_server="UDP 192.0.2.101:53"} 0
+poise_appliance_virtual_server_received_bytes_total{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 3e+06
+poise_appliance_virtual_server_received_packets_total{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 2000
+poise_appliance_virtual_server_transmitted_bytes_total{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 4e+09
+poise_appliance_virtual_server_transmitted_packets_total{forwarder="f5:lab",virtual_server="TCP 192.0.2.100:80"} 1900
 poise_build_info{version="dev"} 1
 poise_config_last_reload_successful 0
 poise_config_read_timestamp_seconds 1.7000000005e+09
@@ -100,7 +167,7 @@ poise_failover_group_role{group="VGM",role="unknown"} 0
 poise_forwarder_applied_generation 8
 poise_forwarder_desired_generation 9
 poise_forwarder_errors 1
-poise_forwarder_foreign_services 1
+poise_forwarder_foreign_services 2
 poise_forwarder_repairs_total 3
 poise_plugin_restarts_total{plugin="checkers"} 4
 poise_plugin_restarts_total{plugin="ipvs"} 5
@@ -126,10 +193,13 @@ poise_real_server_weight{real_server="192.0.2.1:80",virtual_server="TCP 192.0.2.
 poise_real_server_weight{real_server="192.0.2.2:80",virtual_server="TCP 192.0.2.100:80"} 0
 poise_virtual_server_connections_total{virtual_server="TCP 192.0.2.100:80"} 100
 poise_virtual_server_quorum{virtual_server="TCP 192.0.2.100:80"} 2
+poise_virtual_server_quorum{virtual_server="UDP 192.0.2.101:53"} 1
 poise_virtual_server_quorum_up{virtual_server="TCP 192.0.2.100:80"} 1
+poise_virtual_server_quorum_up{virtual_server="UDP 192.0.2.101:53"} 0
 poise_virtual_server_received_bytes_total{virtual_server="TCP 192.0.2.100:80"} 1e+06
 poise_virtual_server_received_packets_total{virtual_server="TCP 192.0.2.100:80"} 1000
 poise_virtual_server_sorry_server_active{virtual_server="TCP 192.0.2.100:80"} 0
+poise_virtual_server_sorry_server_active{virtual_server="UDP 192.0.2.101:53"} 0
 poise_virtual_server_transmitted_bytes_total{virtual_server="TCP 192.0.2.100:80"} 2e+09
 poise_virtual_server_transmitted_packets_total{virtual_server="TCP 192.0.2.100:80"} 900
 poise_vrrp_addresses_restored_total{group="VGM",instance="http"} 14

@@ -56,7 +56,7 @@ var (
 	quorum      = gauge("poise_virtual_server_quorum", "The configured quorum.", "virtual_server")
 	sorryActive = gauge("poise_virtual_server_sorry_server_active", "1 if the sorry server takes the connections.", "virtual_server")
 
-	virtualServerTraffic = defineTraffic("poise_virtual_server", "virtual server", "", "virtual_server")
+	virtualServerTraffic = defineTraffic("poise_virtual_server", "virtual server", "", onlyNAT, "virtual_server")
 
 	realServerUp       = gauge("poise_real_server_up", "1 if its verdict is up, 0 if it is down or not known.", "virtual_server", "real_server")
 	realServerKnown    = gauge("poise_real_server_verdict_known", "0 while there is no verdict, else 1.", "virtual_server", "real_server")
@@ -66,7 +66,7 @@ var (
 	realServerActive   = gauge("poise_real_server_active_connections", "Connections that are established.", "virtual_server", "real_server")
 	realServerInactive = gauge("poise_real_server_inactive_connections", "Connections that are known but not established.", "virtual_server", "real_server")
 
-	realServerTraffic = defineTraffic("poise_real_server", "real server", " since it was put in the table", "virtual_server", "real_server")
+	realServerTraffic = defineTraffic("poise_real_server", "real server", " since it was put in the table", onlyNAT, "virtual_server", "real_server")
 
 	desiredGeneration = gauge("poise_forwarder_desired_generation", "Number of the table that is wanted.")
 	appliedGeneration = gauge("poise_forwarder_applied_generation", "Number of the table that was last put in force; less than the wanted one for long means trouble.")
@@ -74,6 +74,21 @@ var (
 	repairs           = counter("poise_forwarder_repairs_total", "Repairs of what somebody else changed.")
 	foreignServices   = gauge("poise_forwarder_foreign_services", "Services in the table that are not in the configuration.")
 	syncRunning       = gauge("poise_connection_sync_running", "1 if the kernel's sync daemon of this role runs.", "role")
+
+	applianceDesired = gauge("poise_appliance_desired_generation", "Number of the table that the appliance should have.", "forwarder")
+	applianceApplied = gauge("poise_appliance_applied_generation", "Number of the table that was last put in force on the appliance; less than the wanted one for long means trouble.", "forwarder")
+	applianceErrors  = gauge("poise_appliance_errors", "Objects of the appliance that could not be made what they should be.", "forwarder")
+	applianceRepairs = counter("poise_appliance_repairs_total", "Repairs of what somebody else changed on the appliance.", "forwarder")
+	applianceHeld    = gauge("poise_appliance_held", "1 while this director writes nothing to the appliance because another one does.", "forwarder")
+	applianceForeign = gauge("poise_appliance_foreign_services", "Services on the appliance that the configuration does not have there.", "forwarder")
+	appliancePresent = gauge("poise_appliance_virtual_server_present", "1 if the virtual server is on the appliance.", "forwarder", "virtual_server")
+
+	applianceServerTraffic = defineTraffic("poise_appliance_virtual_server", "virtual server on the appliance", "", "", "forwarder", "virtual_server")
+
+	memberState  = gauge("poise_appliance_real_server_state", "1 for the state that the real server has on the appliance, 0 for the others.", "forwarder", "virtual_server", "real_server", "state")
+	memberActive = gauge("poise_appliance_real_server_active_connections", "Connections that are established on the appliance.", "forwarder", "virtual_server", "real_server")
+
+	memberTraffic = defineTraffic("poise_appliance_real_server", "real server on the appliance", "", "", "forwarder", "virtual_server", "real_server")
 
 	groupRole         = gauge("poise_failover_group_role", "1 for the role that the group has, 0 for the others.", "group", "role")
 	advertsSent       = counter("poise_vrrp_adverts_sent_total", "Adverts sent.", "group", "instance")
@@ -99,12 +114,15 @@ var (
 // traffic is what virtual servers and real servers alike have carried.
 type traffic struct{ connections, packetsIn, packetsOut, bytesIn, bytesOut *metric }
 
-func defineTraffic(prefix, of, when string, labels ...string) traffic {
+// onlyNAT ends what is said of the way back, which the kernel does not see in DR and TUN.
+const onlyNAT = "; only NAT sees them"
+
+func defineTraffic(prefix, of, when, back string, labels ...string) traffic {
 	return traffic{
 		connections: counter(prefix+"_connections_total", "Connections scheduled to the "+of+when+".", labels...),
 		packetsIn:   counter(prefix+"_received_packets_total", "Packets from clients to the "+of+when+".", labels...),
-		packetsOut:  counter(prefix+"_transmitted_packets_total", "Packets from the "+of+" to clients"+when+"; only NAT sees them.", labels...),
+		packetsOut:  counter(prefix+"_transmitted_packets_total", "Packets from the "+of+" to clients"+when+back+".", labels...),
 		bytesIn:     counter(prefix+"_received_bytes_total", "Bytes from clients to the "+of+when+".", labels...),
-		bytesOut:    counter(prefix+"_transmitted_bytes_total", "Bytes from the "+of+" to clients"+when+"; only NAT sees them.", labels...),
+		bytesOut:    counter(prefix+"_transmitted_bytes_total", "Bytes from the "+of+" to clients"+when+back+".", labels...),
 	}
 }
