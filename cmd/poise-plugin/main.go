@@ -21,6 +21,7 @@ import (
 	"github.com/poise-lb/poise/plugins/checkers/tcp"
 	"github.com/poise-lb/poise/plugins/checkers/udp"
 	"github.com/poise-lb/poise/plugins/failover/vrrp"
+	"github.com/poise-lb/poise/plugins/forwarders/f5"
 	"github.com/poise-lb/poise/plugins/forwarders/ipvs"
 	"github.com/poise-lb/poise/plugins/forwarders/null"
 	"github.com/poise-lb/poise/sdk"
@@ -49,6 +50,9 @@ var applets = []applet{
 	}},
 	{"ipvs", "forwarder of the kernel's virtual servers", func() sdk.Plugin {
 		return sdk.Plugin{Forwarder: ipvs.New(), ForwarderType: "ipvs"}
+	}},
+	{"f5", "forwarder of F5 BIG-IP appliances", func() sdk.Plugin {
+		return sdk.Plugin{Forwarder: f5.New(), ForwarderType: f5.Type}
 	}},
 	{"vrrp", "failover by VRRP", func() sdk.Plugin {
 		return sdk.Plugin{Failover: vrrp.New(), FailoverType: "vrrp"}

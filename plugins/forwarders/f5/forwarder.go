@@ -1,0 +1,301 @@
+package f5
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/poise-lb/poise/plugins/forwarders/f5/ltm"
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
+	"github.com/poise-lb/poise/sdk"
+)
+
+// Type of the forwarder in configurations.
+const Type = "f5"
+
+const (
+	// roundTime bounds one pass over the units: less than the daemon waits for an Apply.
+	roundTime = 25 * time.Second
+	// observeTime is how long a unit is waited for before the daemon is told that it is not
+	// there: less than the daemon waits.
+	observeTime = 8 * time.Second
+	// closeTime bounds what is done on the units when the work ends.
+	closeTime = 5 * time.Second
+)
+
+// Forwarder implements sdk.Forwarder on a BIG-IP, or a pair of them.
+type Forwarder struct {
+	now func() time.Time
+	// device is held by whoever speaks to the units: one writer at a time.
+	device chan struct{}
+	// applied wakes the keeper after an Apply.
+	applied chan struct{}
+
+	// mu covers what follows.
+	mu       sync.Mutex
+	logger   hclog.Logger
+	beat     time.Duration
+	settings settings
+	pair     *pair
+	stopped  bool
+	// want is what the last request asked for; nil: nothing is written.
+	want       *request
+	generation uint64
+	// is is what was read last, with counters; nil: nothing yet.
+	is       *ltm.State
+	platform string
+	// told are the errors that the daemon was told last, failing those of the last pass.
+	told    string
+	errors  []*forwardv1.ObjectError
+	failing bool
+	// unsaved: the active unit's disk does not have what was written.
+	unsaved bool
+	savedAt time.Time
+	// syncing: changes are on their way to the other unit.
+	syncing bool
+	// statsNext is the pool whose members' counters are read next; whoever holds the units
+	// has it.
+	statsNext int
+	// looked are the settings that were validated last, for a process that only validates.
+	looked settings
+}
+
+// request is what one Apply asked for.
+type request struct {
+	generation uint64
+	services   []*forwardv1.VirtualServer
+}
+
+// New gives the forwarder; it speaks to nobody before Configure.
+func New() sdk.Forwarder {
+	return &Forwarder{
+		now: time.Now, device: make(chan struct{}, 1), applied: make(chan struct{}, 1),
+		logger: hclog.NewNullLogger(), beat: time.Second,
+	}
+}
+
+// Schema is that of the parameters of an instance.
+func (f *Forwarder) Schema() json.RawMessage {
+	s := defaults()
+	return sdk.Schema(&s)
+}
+
+// KeepsMembers says that a real server that is down stays in its pool.
+func (f *Forwarder) KeepsMembers() {}
+
+// ValidateSettings says what is wrong with the parameters of an instance.
+func (f *Forwarder) ValidateSettings(parameters json.RawMessage) []sdk.Problem {
+	s, problems := parseSettings(parameters)
+	f.mu.Lock()
+	f.looked = s
+	f.mu.Unlock()
+	return problems
+}
+
+// ValidateService says what of a virtual server a BIG-IP has no equivalent for, on an
+// instance with the settings that were validated last: both come in one call.
+func (f *Forwarder) ValidateService(v *forwardv1.VirtualServer) []sdk.Problem {
+	f.mu.Lock()
+	options := f.looked.options()
+	f.mu.Unlock()
+	return ltm.Validate(v, options)
+}
+
+// Configure takes the settings. The units need not be there: they are waited for.
+func (f *Forwarder) Configure(ctx context.Context, s sdk.Settings) error {
+	next, problems := parseSettings(s.Parameters)
+	if len(problems) > 0 {
+		return status.Errorf(codes.InvalidArgument, "parameters %s: %s", problems[0].Path, problems[0].Message)
+	}
+	if s.Logger == nil {
+		s.Logger = hclog.NewNullLogger()
+	}
+	units, err := next.open(s.Logger, s.RuntimeDir)
+	if err != nil {
+		return status.Error(codes.FailedPrecondition, err.Error())
+	}
+	if err := f.acquire(ctx); err != nil {
+		return err
+	}
+	defer f.release()
+	f.mu.Lock()
+	before := f.pair
+	f.settings, f.logger, f.is = next, s.Logger, nil
+	f.pair = newPair(units, next.DeviceGroup, f.now)
+	if s.BeatInterval > 0 {
+		f.beat = s.BeatInterval
+	}
+	f.mu.Unlock()
+	before.close(ctx)
+	return nil
+}
+
+// acquire waits for the units to be free.
+func (f *Forwarder) acquire(ctx context.Context) error {
+	select {
+	case f.device <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+func (f *Forwarder) release() { <-f.device }
+
+var (
+	errStopped      = status.Error(codes.FailedPrecondition, "the forwarder has been stopped")
+	errUnconfigured = status.Error(codes.FailedPrecondition, "the forwarder has not been configured")
+)
+
+// ready says why nothing can be done.
+func (f *Forwarder) ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.stopped:
+		return errStopped
+	case f.pair == nil:
+		return errUnconfigured
+	}
+	return nil
+}
+
+// Observe reads what the partition holds. A unit that does not answer is not an error: the
+// daemon starts with nothing to adopt, and is told when it does.
+func (f *Forwarder) Observe(ctx context.Context) (*forwardv1.ObserveResponse, error) {
+	if err := f.ready(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeTime)
+	defer cancel()
+	err := f.acquire(ctx)
+	if err == nil {
+		err = f.look(ctx, true)
+		f.release()
+	}
+	if err != nil {
+		f.logger.Warn("the BIG-IP cannot be read yet", "error", err)
+	}
+	return f.observed(), nil
+}
+
+// observed is what was read last.
+func (f *Forwarder) observed() *forwardv1.ObserveResponse {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := &forwardv1.ObserveResponse{Platform: f.platform}
+	if out.Platform == "" {
+		out.Platform = "BIG-IP (no unit has answered yet)"
+	}
+	if f.is != nil {
+		out.VirtualServers = observe(f.is, f.settings.options())
+	}
+	return out
+}
+
+// Apply has the partition hold what the request says. What cannot be done is told in the
+// response and tried again.
+func (f *Forwarder) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forwardv1.ApplyResponse, error) {
+	if err := f.ready(); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	if r.GetGeneration() < f.generation {
+		f.mu.Unlock()
+		return nil, status.Errorf(codes.Aborted, "generation %d came after %d", r.GetGeneration(), f.generation)
+	}
+	f.generation = r.GetGeneration()
+	want := &request{r.GetGeneration(), r.GetVirtualServers()}
+	f.want = want
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	done := outcome{}
+	if err := f.acquire(ctx); err != nil {
+		done.errors = []*forwardv1.ObjectError{{Message: "an earlier change is still on its way to the BIG-IP: this one follows"}}
+	} else {
+		done = f.round(ctx, want)
+		f.release()
+	}
+	if r.GetConnectionSync() != nil {
+		done.errors = append(done.errors, &forwardv1.ObjectError{Message: "a BIG-IP syncs its connections itself: mirror: true in f5 of a virtual server"})
+	}
+	f.take(done)
+	f.wake()
+	out := &forwardv1.ApplyResponse{Generation: r.GetGeneration(), Errors: done.errors, Operations: uint32(done.operations)}
+	if done.operations > 0 {
+		out.AppliedAt = timestamppb.New(done.at)
+	}
+	return out, nil
+}
+
+// Hold leaves the partition to another director.
+func (f *Forwarder) Hold(ctx context.Context) error {
+	if err := f.ready(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.want = nil
+	f.mu.Unlock()
+	// A pass that is under way ends before the answer.
+	if err := f.acquire(ctx); err != nil {
+		return err
+	}
+	defer f.release()
+	f.mu.Lock()
+	f.errors, f.failing, f.told = nil, false, ""
+	f.mu.Unlock()
+	return nil
+}
+
+// take keeps what came of a pass.
+func (f *Forwarder) take(o outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.errors, f.failing, f.told = o.errors, len(o.errors) > 0, tell(o.errors)
+}
+
+func (f *Forwarder) wake() {
+	select {
+	case f.applied <- struct{}{}:
+	default:
+	}
+}
+
+// Stop ends the work; what is on the BIG-IP stays. The daemon has had removed what it
+// wanted removed.
+func (f *Forwarder) Stop(ctx context.Context, _ pluginv1.StopMode) error {
+	f.mu.Lock()
+	f.stopped, f.want = true, nil
+	f.mu.Unlock()
+	if err := f.acquire(ctx); err != nil {
+		return err
+	}
+	defer f.release()
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	err := f.save(ctx, true)
+	f.pair.close(ctx)
+	return err
+}
+
+// tell is a text of errors, to see whether they have changed.
+func tell(list []*forwardv1.ObjectError) string {
+	var all []error
+	for _, e := range list {
+		all = append(all, fmt.Errorf("%s %s %s", e.GetKey(), e.GetRealServer(), e.GetMessage()))
+	}
+	if err := errors.Join(all...); err != nil {
+		return err.Error()
+	}
+	return ""
+}

@@ -1,0 +1,178 @@
+package f5
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
+	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
+)
+
+const (
+	// firstRetry and lastRetry bound the time between passes while something is wrong.
+	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// settleLook is how often a pair is asked whether it is in sync.
+	settleLook = time.Second
+)
+
+// Watch reports beats, what is there, and what was repaired, until ctx is done. A second
+// goroutine speaks to the units, which may take its time.
+func (f *Forwarder) Watch(ctx context.Context, interval time.Duration, report func(*forwardv1.WatchResponse) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages := make(chan *forwardv1.WatchResponse)
+	go f.keep(ctx, interval, func(m *forwardv1.WatchResponse) {
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+		}
+	})
+	f.mu.Lock()
+	beat := time.NewTicker(f.beat)
+	f.mu.Unlock()
+	defer beat.Stop()
+	for progress := uint64(1); ; progress++ {
+		var m *forwardv1.WatchResponse
+		select {
+		case m = <-messages:
+		case <-beat.C:
+			m = &forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Beat{Beat: &pluginv1.Beat{Progress: progress}}}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := report(m); err != nil {
+			return err
+		}
+	}
+}
+
+// keep looks for drift, tries again what failed, has a pair synced and saved, and reads
+// counters, each in its time.
+func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(*forwardv1.WatchResponse)) {
+	f.mu.Lock()
+	drift, counters := time.Duration(f.settings.DriftInterval), max(interval, time.Duration(f.settings.StatsInterval))
+	f.mu.Unlock()
+	now := f.now()
+	nextDrift, nextStats, nextLook := now.Add(drift), now.Add(counters), now.Add(settleLook)
+	retry := firstRetry
+	for {
+		f.mu.Lock()
+		failing, pending, holds := f.failing, f.syncing || f.unsaved, f.want == nil
+		f.mu.Unlock()
+		next := earliest(nextDrift, nextStats)
+		if failing && !holds {
+			next = earliest(next, nextLook)
+		}
+		if pending {
+			next = earliest(next, nextLook)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.applied:
+			nextDrift, nextLook, retry = f.now().Add(drift), f.now().Add(firstRetry), firstRetry
+			continue
+		case <-time.After(max(0, next.Sub(f.now()))):
+		}
+		now := f.now()
+		switch {
+		case !now.Before(nextDrift) || failing && !holds && !now.Before(nextLook):
+			f.repair(ctx, failing, send)
+			nextDrift = f.now().Add(drift)
+			retry = min(2*retry, lastRetry)
+			f.mu.Lock()
+			if !f.failing {
+				retry = firstRetry
+			}
+			f.mu.Unlock()
+			nextLook = f.now().Add(retry)
+		case pending && !now.Before(nextLook):
+			f.settle(ctx, send)
+			nextLook = f.now().Add(settleLook)
+		}
+		if !now.Before(nextStats) {
+			f.count(ctx)
+			send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Observed{Observed: f.observed()}})
+			nextStats = f.now().Add(counters)
+		}
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// repair makes a pass without a new request.
+func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv1.WatchResponse)) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	if f.acquire(ctx) != nil {
+		return
+	}
+	f.mu.Lock()
+	want := f.want
+	f.mu.Unlock()
+	if want == nil {
+		f.release()
+		return
+	}
+	o := f.round(ctx, want)
+	f.release()
+	f.mu.Lock()
+	before := f.told
+	f.mu.Unlock()
+	f.take(o)
+	if o.operations == 0 && tell(o.errors) == before {
+		return
+	}
+	repairs := o.did
+	if failed && o.operations > 0 {
+		repairs = append([]string{fmt.Sprintf("what could not be done before has been done: %d changes", o.operations)}, repairs...)
+	}
+	send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Drift{Drift: &forwardv1.Drift{
+		FoundAt: timestamppb.New(f.now()), Repairs: repairs, Errors: o.errors,
+	}}})
+}
+
+// settle has the pair synced and the configuration saved.
+func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchResponse)) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	if f.acquire(ctx) != nil {
+		return
+	}
+	err := f.finish(ctx)
+	f.release()
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	f.errors = append(f.errors, &forwardv1.ObjectError{Message: err.Error()})
+	f.failing = true
+	list, text := f.errors, tell(f.errors)
+	changed := text != f.told
+	f.told = text
+	f.mu.Unlock()
+	if changed {
+		send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Drift{Drift: &forwardv1.Drift{FoundAt: timestamppb.New(f.now()), Errors: list}}})
+	}
+}
+
+// count reads counters.
+func (f *Forwarder) count(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	if f.acquire(ctx) != nil {
+		return
+	}
+	defer f.release()
+	if err := f.look(ctx, true); err != nil {
+		f.logger.Debug("counters could not be read", "error", err)
+	}
+}
