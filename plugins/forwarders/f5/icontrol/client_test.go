@@ -46,6 +46,12 @@ func onPools(u *unit, times int, what func(w http.ResponseWriter, r *http.Reques
 
 func reset(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
+// hang never answers. An answer to a client that is hanging up might still arrive.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
 func TestObjects(t *testing.T) {
 	u := newUnit(t)
 	c := u.client(t)
@@ -240,13 +246,13 @@ func TestContextEndsRequest(t *testing.T) {
 	c := u.client(t)
 	get(t, c, "web")
 	ctx, cancel := context.WithCancel(t.Context())
-	onPools(u, -1, func(_ http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() })
+	onPools(u, -1, func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) })
 	err := c.Get(ctx, named("web"), nil, nil)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, icontrol.ErrTransient) || errors.Is(err, icontrol.ErrUnknownOutcome) {
 		t.Errorf("a GET that was given up: %v", err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
-	onPools(u, -1, func(_ http.ResponseWriter, r *http.Request) { cancel(); <-r.Context().Done() })
+	onPools(u, -1, func(w http.ResponseWriter, r *http.Request) { cancel(); hang(w, r) })
 	err = c.Post(ctx, pools, poolBody("new"), nil)
 	if !errors.Is(err, icontrol.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) || errors.Is(err, icontrol.ErrTransient) {
 		t.Errorf("a POST that was given up: %v", err)
@@ -256,7 +262,7 @@ func TestContextEndsRequest(t *testing.T) {
 // TestSlow: a device that does not answer, or drips, costs one timeout an attempt.
 func TestSlow(t *testing.T) {
 	for name, what := range map[string]func(http.ResponseWriter, *http.Request){
-		"hung": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"hung": hang,
 		"drips": func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")

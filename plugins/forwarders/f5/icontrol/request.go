@@ -216,17 +216,24 @@ func (c *Client) decode(r *request, response *http.Response, body []byte) *Error
 	e := refusal(r.method, r.named(), response.StatusCode, response.Header.Get("Content-Type"), body)
 	e.means = class{ErrTransient}
 	e.Unknown = r.writes()
+	// Other errors repeat what they do not like, quoted in ways that hide a secret from being
+	// found.
 	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
 	switch {
 	case e.HTML:
 		e.Message = "the answer is a page instead of JSON: " + e.Message
 	case errors.As(err, &syntax):
 		e.Message = "the answer is not JSON: " + err.Error()
-	default:
+	case errors.As(err, &wrong):
 		// It will have the same form next time.
-		e.means, e.cause = permanent, err
-		e.Message = "the answer has an unexpected form: " + err.Error()
+		e.means = permanent
+		e.Message = fmt.Sprintf("the answer has an unexpected form: %q is not %s", wrong.Field, wrong.Type)
+	default:
+		e.means = permanent
+		e.Message = "the answer has an unexpected form"
 	}
+	e.Code = ""
 	e.Message = c.clean(e.Message)
 	return e
 }

@@ -16,8 +16,8 @@ var (
 	tokensPath = shared("authz", "tokens")
 )
 
-// maxStale bounds the tokens that are remembered to be deleted.
-const maxStale = 16
+// maxRemembered bounds the tokens that are remembered after their use.
+const maxRemembered = 16
 
 // session holds the client's token. At most one login or renewal runs, on a goroutine of its
 // own, because a caller that gives up must not lose a token that the device has handed out.
@@ -34,7 +34,9 @@ type session struct {
 	mu      sync.Mutex
 	current token
 	// stale are tokens that are not used any more and may live.
-	stale  []string
+	stale []string
+	// known are the latest tokens there were, for secrets.
+	known  []string
 	flight *flight
 	closed bool
 }
@@ -134,8 +136,7 @@ func (s *session) ready(refused refusedToken) (string, *flight) {
 // retire stops using the current token. The caller holds the lock.
 func (s *session) retire(dead bool) {
 	if !dead {
-		s.stale = append(s.stale, s.current.text)
-		s.stale = s.stale[max(0, len(s.stale)-maxStale):]
+		s.stale = lastOf(append(s.stale, s.current.text))
 	}
 	s.current = token{}
 }
@@ -218,6 +219,9 @@ func (s *session) login() (token, error) {
 		return token{}, &Error{Method: r.method, Path: r.path, HTTP: http.StatusOK, Message: err.Error(), means: permanent}
 	}
 	c.counters.count(&c.counters.stats.Logins)
+	s.mu.Lock()
+	s.known = lastOf(append(s.known, fresh.text))
+	s.mu.Unlock()
 	return fresh, nil
 }
 
@@ -312,5 +316,7 @@ func (s *session) close(ctx context.Context) error {
 func (s *session) secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(slices.Clone(s.stale), s.current.text)
+	return slices.Clone(s.known)
 }
+
+func lastOf(tokens []string) []string { return tokens[max(0, len(tokens)-maxRemembered):] }

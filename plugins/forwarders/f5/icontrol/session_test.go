@@ -346,16 +346,8 @@ func TestCloseIsBounded(t *testing.T) {
 	u := withPool(t)
 	c := u.client(t)
 	get(t, c, "web")
-	stop := make(chan struct{})
-	t.Cleanup(func() { close(stop) })
 	u.set(func() {
-		u.fault = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
-			select {
-			case <-r.Context().Done():
-			case <-stop:
-			}
-			return true
-		}
+		u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool { hang(w, r); return true }
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
