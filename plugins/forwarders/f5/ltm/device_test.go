@@ -290,17 +290,21 @@ func (d *device) remove(kind, name string) error {
 	case "pool":
 		delete(d.members, name)
 	case "virtual":
-		va := d.addressOf(gone)
-		for _, v := range d.kind("virtual") {
-			if d.addressOf(v) == va {
-				return nil
-			}
-		}
-		if o := d.kind("virtual-address")[va]; o != nil && o["autoDelete"] == "true" {
-			delete(d.kind("virtual-address"), va)
-		}
+		d.release(d.addressOf(gone))
 	}
 	return nil
+}
+
+// release removes a virtual address that no virtual server is on, if it goes by itself.
+func (d *device) release(va string) {
+	for _, v := range d.kind("virtual") {
+		if d.addressOf(v) == va {
+			return
+		}
+	}
+	if o := d.kind("virtual-address")[va]; o != nil && o["autoDelete"] == "true" {
+		delete(d.kind("virtual-address"), va)
+	}
 }
 
 // state reads the device as it answers.

@@ -150,8 +150,8 @@ func TestForeignInTheWay(t *testing.T) {
 	fresh := newDevice()
 	settle(t, fresh, want(t, request...))
 	for _, test := range []struct {
-		name   string
-		add    func(d *device)
+		name string
+		add  func(d *device)
 	}{
 		{"pool", func(d *device) {
 			d.kind("pool")["/P/poise_tcp_192.0.2.1_80"] = map[string]any{"fullPath": "/P/poise_tcp_192.0.2.1_80"}

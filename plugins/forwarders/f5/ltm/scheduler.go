@@ -58,35 +58,44 @@ func (b *builder) weight(m Member) uint64 {
 
 func (b *builder) isSorry(m Member) bool { return b.options.note(m.Description, "sorry") != "" }
 
-// ratios reduces weights by their greatest common divisor. Those of members that are
-// offline count: they come back with them.
+// ratios reduces weights to ratios. Those of members that are offline count: they come
+// back with them.
 func (b *builder) ratios() {
-	var divisor, most uint64
-	for _, m := range b.out.Pool.Members {
+	members := b.out.Pool.Members
+	weights := make([]uint64, len(members))
+	for i, m := range members {
 		if !b.isSorry(m) {
-			divisor, most = gcd(divisor, b.weight(m)), max(most, b.weight(m))
+			weights[i] = b.weight(m)
 		}
 	}
-	if divisor == 0 {
-		return
-	}
-	most /= divisor
+	ratios, most := reduce(weights)
 	if most > maxRatio && !b.parameters.ScaleWeights {
-		b.refuse("/real_servers", "the weights are %d to 1 at their farthest and a BIG-IP takes ratios of 1 to %d: choose weights that reduce to that, or say `scale_weights: true` to have them rounded", most, maxRatio)
-		return
+		b.refuse("/real_servers", "the weights reduce to %d for the heaviest and a BIG-IP takes ratios of 1 to %d: choose weights that reduce to that, or say `scale_weights: true` to have them rounded", most, maxRatio)
 	}
-	for i := range b.out.Pool.Members {
-		m := &b.out.Pool.Members[i]
-		w := b.weight(*m) / divisor
-		if b.isSorry(*m) || w == 0 {
-			continue
-		}
+	for i := range members {
+		members[i].Ratio = ratios[i]
+	}
+}
+
+// reduce divides weights by their greatest common divisor; most is the largest quotient.
+// Where that is too large for a ratio, they are scaled, and rounded up so that 1 never
+// becomes 0. A weight of 0 has ratio 1, which is the device's default.
+func reduce(weights []uint64) (ratios []int, most uint64) {
+	var divisor uint64
+	for _, w := range weights {
+		divisor, most = gcd(divisor, w), max(most, w)
+	}
+	ratios = make([]int, len(weights))
+	divisor = max(divisor, 1)
+	most /= divisor
+	for i, w := range weights {
+		w /= divisor
 		if most > maxRatio {
-			// Rounded up: 1 never becomes 0.
 			w = (w*maxRatio + most - 1) / most
 		}
-		m.Ratio = int(w)
+		ratios[i] = int(max(w, 1))
 	}
+	return ratios, most
 }
 
 func gcd(a, b uint64) uint64 {
