@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,9 +54,11 @@ type Forwarder struct {
 	// is is what was read last, with counters; nil: nothing yet.
 	is       *ltm.State
 	platform string
-	// told are the errors that the daemon was told last, failing those of the last pass.
-	told    string
+	// errors are those of the last pass, alarm is what keeps what was written from being
+	// synced and saved, told is what the daemon was told last of both.
 	errors  []*forwardv1.ObjectError
+	alarm   string
+	told    string
 	failing bool
 	// unsaved: the active unit's disk does not have what was written.
 	unsaved bool
@@ -229,9 +232,9 @@ func (f *Forwarder) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forw
 	if r.GetConnectionSync() != nil {
 		done.errors = append(done.errors, &forwardv1.ObjectError{Message: "a BIG-IP syncs its connections itself: mirror: true in f5 of a virtual server"})
 	}
-	f.take(done)
+	list := f.take(done)
 	f.wake()
-	out := &forwardv1.ApplyResponse{Generation: r.GetGeneration(), Errors: done.errors, Operations: uint32(done.operations)}
+	out := &forwardv1.ApplyResponse{Generation: r.GetGeneration(), Errors: list, Operations: uint32(done.operations)}
 	if done.operations > 0 {
 		out.AppliedAt = timestamppb.New(done.at)
 	}
@@ -252,16 +255,27 @@ func (f *Forwarder) Hold(ctx context.Context) error {
 	}
 	defer f.release()
 	f.mu.Lock()
-	f.errors, f.failing, f.told = nil, false, ""
+	f.errors, f.alarm, f.failing, f.told = nil, "", false, ""
 	f.mu.Unlock()
 	return nil
 }
 
-// take keeps what came of a pass.
-func (f *Forwarder) take(o outcome) {
+// take keeps what came of a pass, and gives all that is wrong now.
+func (f *Forwarder) take(o outcome) []*forwardv1.ObjectError {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.errors, f.failing, f.told = o.errors, len(o.errors) > 0, tell(o.errors)
+	f.errors, f.failing = o.errors, len(o.errors) > 0
+	list := f.problems()
+	f.told = tell(list)
+	return list
+}
+
+// problems are all that is wrong now. f.mu is held.
+func (f *Forwarder) problems() []*forwardv1.ObjectError {
+	if f.alarm == "" {
+		return f.errors
+	}
+	return append(slices.Clone(f.errors), &forwardv1.ObjectError{Message: f.alarm})
 }
 
 func (f *Forwarder) wake() {

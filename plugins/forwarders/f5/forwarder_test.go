@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/poise-lb/poise/e2e/bigip"
@@ -198,3 +199,5 @@ func TestLife(t *testing.T) {
 		}
 	}
 }
+
+func clone(v *forwardv1.VirtualServer) *forwardv1.VirtualServer { return proto.CloneOf(v) }

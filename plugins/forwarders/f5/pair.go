@@ -121,6 +121,9 @@ func (p *pair) deviceGroup(ctx context.Context, active *unit) (*icontrol.DeviceG
 // before looks, before something is written to the active unit, whether all that its group
 // does not have in common is ours.
 func (p *pair) before(ctx context.Context, active *unit) error {
+	if len(p.units) == 1 && p.group == "" {
+		return nil
+	}
 	group, err := p.deviceGroup(ctx, active)
 	if err != nil || group == nil || p.ours && len(p.wrote) > 0 {
 		return err

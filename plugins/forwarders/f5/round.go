@@ -40,9 +40,6 @@ func (f *Forwarder) round(ctx context.Context, want *request) outcome {
 	if last != nil {
 		o.errors = append(o.errors, &forwardv1.ObjectError{Message: last.Error()})
 	}
-	if err := f.finish(ctx); err != nil && last == nil {
-		o.errors = append(o.errors, &forwardv1.ObjectError{Message: err.Error()})
-	}
 	return o
 }
 
@@ -170,7 +167,7 @@ func (f *Forwarder) commit(ctx context.Context, active *unit, commands []ltm.Com
 	if err == nil || errors.Is(err, icontrol.ErrUnknownOutcome) {
 		f.pair.written(active)
 		f.mu.Lock()
-		f.unsaved = true
+		f.unsaved, f.syncing = true, true
 		f.mu.Unlock()
 	}
 	if err != nil {
@@ -195,20 +192,22 @@ const maxDid = 100
 // finish has the pair synced, and saves, as far as it is time for it.
 func (f *Forwarder) finish(ctx context.Context) error {
 	f.mu.Lock()
-	idle := !f.unsaved && !f.syncing && len(f.pair.wrote) == 0
 	timeout := time.Duration(f.settings.SyncTimeout)
 	f.mu.Unlock()
-	if idle {
-		return nil
-	}
 	active, err := f.pair.active(ctx)
 	if err != nil {
 		return err
 	}
-	pending, err := f.pair.settle(ctx, active, timeout)
 	f.mu.Lock()
-	f.syncing = pending
+	syncing := f.syncing
 	f.mu.Unlock()
+	if syncing {
+		pending, settleErr := f.pair.settle(ctx, active, timeout)
+		err = settleErr
+		f.mu.Lock()
+		f.syncing = pending
+		f.mu.Unlock()
+	}
 	return errors.Join(err, f.save(ctx, false))
 }
 

@@ -56,42 +56,36 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 	drift, counters := time.Duration(f.settings.DriftInterval), max(interval, time.Duration(f.settings.StatsInterval))
 	f.mu.Unlock()
 	now := f.now()
-	nextDrift, nextStats, nextLook := now.Add(drift), now.Add(counters), now.Add(settleLook)
-	retry := firstRetry
+	nextDrift, nextStats, nextSettle, nextRetry := now.Add(drift), now.Add(counters), now, now.Add(firstRetry)
+	wait := firstRetry
 	for {
 		f.mu.Lock()
-		failing, pending, holds := f.failing, f.syncing || f.unsaved, f.want == nil
+		failing, pending := f.failing && f.want != nil, f.syncing || f.unsaved
 		f.mu.Unlock()
 		next := earliest(nextDrift, nextStats)
-		if failing && !holds {
-			next = earliest(next, nextLook)
+		if failing {
+			next = earliest(next, nextRetry)
 		}
 		if pending {
-			next = earliest(next, nextLook)
+			next = earliest(next, nextSettle)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-f.applied:
-			nextDrift, nextLook, retry = f.now().Add(drift), f.now().Add(firstRetry), firstRetry
+			now := f.now()
+			nextDrift, nextSettle, nextRetry, wait = now.Add(drift), now, now.Add(firstRetry), firstRetry
 			continue
 		case <-time.After(max(0, next.Sub(f.now()))):
 		}
 		now := f.now()
-		switch {
-		case !now.Before(nextDrift) || failing && !holds && !now.Before(nextLook):
+		if pending && !now.Before(nextSettle) {
+			nextSettle = f.settle(ctx, send)
+		}
+		if !now.Before(nextDrift) || failing && !now.Before(nextRetry) {
 			f.repair(ctx, failing, send)
-			nextDrift = f.now().Add(drift)
-			retry = min(2*retry, lastRetry)
-			f.mu.Lock()
-			if !f.failing {
-				retry = firstRetry
-			}
-			f.mu.Unlock()
-			nextLook = f.now().Add(retry)
-		case pending && !now.Before(nextLook):
-			f.settle(ctx, send)
-			nextLook = f.now().Add(settleLook)
+			nextDrift, wait = f.now().Add(drift), min(2*wait, lastRetry)
+			nextRetry, nextSettle = f.now().Add(wait), f.now()
 		}
 		if !now.Before(nextStats) {
 			f.count(ctx)
@@ -127,8 +121,8 @@ func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv
 	f.mu.Lock()
 	before := f.told
 	f.mu.Unlock()
-	f.take(o)
-	if o.operations == 0 && tell(o.errors) == before {
+	list := f.take(o)
+	if o.operations == 0 && tell(list) == before {
 		return
 	}
 	repairs := o.did
@@ -136,32 +130,36 @@ func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv
 		repairs = append([]string{fmt.Sprintf("what could not be done before has been done: %d changes", o.operations)}, repairs...)
 	}
 	send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Drift{Drift: &forwardv1.Drift{
-		FoundAt: timestamppb.New(f.now()), Repairs: repairs, Errors: o.errors,
+		FoundAt: timestamppb.New(f.now()), Repairs: repairs, Errors: list,
 	}}})
 }
 
-// settle has the pair synced and the configuration saved.
-func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchResponse)) {
+// settle has the pair synced and the configuration saved, and says when to look again.
+func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchResponse)) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, roundTime)
 	defer cancel()
 	if f.acquire(ctx) != nil {
-		return
+		return f.now().Add(settleLook)
 	}
 	err := f.finish(ctx)
 	f.release()
-	if err == nil {
-		return
-	}
 	f.mu.Lock()
-	f.errors = append(f.errors, &forwardv1.ObjectError{Message: err.Error()})
-	f.failing = true
-	list, text := f.errors, tell(f.errors)
+	f.alarm = ""
+	if err != nil {
+		f.alarm = err.Error()
+	}
+	list, text := f.problems(), tell(f.problems())
 	changed := text != f.told
 	f.told = text
+	next := f.now().Add(settleLook)
+	if due := f.savedAt.Add(time.Duration(f.settings.SaveInterval)); err == nil && !f.syncing && due.After(next) {
+		next = due
+	}
 	f.mu.Unlock()
 	if changed {
 		send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Drift{Drift: &forwardv1.Drift{FoundAt: timestamppb.New(f.now()), Errors: list}}})
 	}
+	return next
 }
 
 // count reads counters.
