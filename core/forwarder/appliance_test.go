@@ -173,6 +173,23 @@ func TestAFailedHoldIsTriedAgain(t *testing.T) {
 	}
 }
 
+// What is wrong with no virtual server is wrong with connection sync, which an appliance
+// has none of.
+func TestErrorsOfTheWhole(t *testing.T) {
+	for want, features := range map[string][]string{
+		"connection sync: no unit is active; the disk is full": nil,
+		"appliance: no unit is active; the disk is full":       {featureMembers},
+	} {
+		f := newFake()
+		f.object = []*forwardv1.ObjectError{{Message: "no unit is active"}, {Message: "the disk is full"}}
+		facade, r, _, _ := start(t, f, &memory{}, features...)
+		facade.Set(set(1, 80))
+		if got := receive(t, r.failed); got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	}
+}
+
 func TestCompare(t *testing.T) {
 	member := func(addr string, change ...func(*model.Destination)) model.Destination {
 		d := model.Destination{Addr: netip.MustParseAddrPort(addr), Weight: 10}

@@ -10,11 +10,16 @@ import (
 
 // setErrors replaces what is wrong with the table, and tells what is new.
 func (f *Forwarder) setErrors(list []*forwardv1.ObjectError) {
+	f.mu.Lock()
 	errors := make(map[string]string, len(list))
 	for _, e := range list {
-		errors[objectName(e)] = e.GetMessage()
+		object := objectName(e, f.status.Members)
+		if said := errors[object]; said != "" {
+			errors[object] = said + "; " + e.GetMessage()
+			continue
+		}
+		errors[object] = e.GetMessage()
 	}
-	f.mu.Lock()
 	before := f.status.Errors
 	f.status.Errors = errors
 	f.mu.Unlock()
@@ -44,8 +49,11 @@ func (f *Forwarder) failed(object, message string) {
 	}
 }
 
-func objectName(e *forwardv1.ObjectError) string {
-	if e.GetKey() == nil {
+func objectName(e *forwardv1.ObjectError, appliance bool) string {
+	switch {
+	case e.GetKey() == nil && appliance:
+		return "appliance"
+	case e.GetKey() == nil:
 		return "connection sync"
 	}
 	key, err := decodeKey(e.GetKey())

@@ -1211,7 +1211,8 @@ func (x *ApplyResponse) GetAppliedAt() *timestamppb.Timestamp {
 // ObjectError says why one object is not what it should be.
 type ObjectError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The virtual server; absent for connection sync.
+	// The virtual server; absent for connection sync, and of an appliance (a forwarder with
+	// the feature "members") for all of it.
 	Key *ServiceKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The real server's address and port ("192.0.2.1:80"); empty for the virtual server.
 	RealServer string `protobuf:"bytes,2,opt,name=real_server,json=realServer,proto3" json:"real_server,omitempty"`
