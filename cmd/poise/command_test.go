@@ -29,6 +29,7 @@ func TestHelp(t *testing.T) {
 		"help.txt": {"--help"}, "help-status.txt": {"status", "--help"}, "help-drain.txt": {"drain", "--help"},
 		"help-weight.txt": {"weight", "--help"}, "help-events.txt": {"events", "--help"}, "help-config-check.txt": {"config", "check", "--help"},
 		"help-probe.txt": {"probe", "--help"}, "help-plugin-restart.txt": {"plugin", "restart", "--help"},
+		"help-diff.txt": {"diff", "--help"}, "help-f5-import.txt": {"f5", "import", "--help"},
 	} {
 		out, _, err := run(t.Context(), args...)
 		if err != nil {
@@ -230,7 +231,7 @@ func TestNoDaemon(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	for _, args := range [][]string{{"status"}, {"events"}, {"events", "-f"}, {"reload"}, {"plugin", "list"}, {"plugin", "show", "x"}, {"plugin", "restart", "x"}, {"plugin", "pin", "x"}, {"probe", "tcp"}, {"drain", "a", "b", "--wait"}} {
+	for _, args := range [][]string{{"status"}, {"events"}, {"events", "-f"}, {"reload"}, {"plugin", "list"}, {"plugin", "show", "x"}, {"plugin", "restart", "x"}, {"plugin", "pin", "x"}, {"probe", "tcp"}, {"diff"}, {"f5", "import", "x"}, {"drain", "a", "b", "--wait"}} {
 		_, _, err := run(t.Context(), append(args, "--runtime-dir", none)...)
 		if want := "no poised runs with the runtime directory " + none + " (there is no " + none + "/control.sock): start it, or name its directory with --runtime-dir"; err == nil || err.Error() != want {
 			t.Errorf("%v: %v, want %s", args, err, want)

@@ -65,6 +65,32 @@ func (c *client) completePluginsAndTypes(cmd *cobra.Command, args []string, word
 	return out, directive
 }
 
+// completeForwarders completes the names of forwarders.
+func (c *client) completeForwarders(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	if s := c.statusForShell(cmd.Context()); len(args) == 0 {
+		for _, f := range append([]*controlv1.Forwarder{s.GetForwarder()}, s.GetAppliances()...) {
+			if f.GetName() != "" {
+				out = append(out, f.GetName())
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeF5 completes the names of BIG-IPs, without their type.
+func (c *client) completeF5(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	if len(args) == 0 {
+		for _, f := range c.statusForShell(cmd.Context()).GetAppliances() {
+			if name, ok := strings.CutPrefix(f.GetName(), f5Prefix); ok {
+				out = append(out, name)
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 // kinds are the types of checks that run.
 func (c *client) kinds(ctx context.Context) []string {
 	var out []string

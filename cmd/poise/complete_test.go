@@ -8,14 +8,17 @@ import (
 func TestCompletion(t *testing.T) {
 	f := startFake(t)
 	for _, c := range []struct{ args, want string }{
-		{"drain ", "tcp/192.168.1.100:80 fwm/3 udp/192.168.1.100:53"},
+		{"drain ", "tcp/192.168.1.100:80 tcp/192.168.1.102:443 fwm/3 udp/192.168.1.100:53"},
 		{"weight fwm/3 ", "[2001:db8::1]:8080"},
 		{"ready 192.168.1.100:53 ", ""},
 		{"maint tcp/192.168.1.100:80 ", "192.168.1.106:80 192.168.1.107:80 192.168.1.108:80 192.168.1.109:80"},
-		{"probe ", "tcp/192.168.1.100:80 fwm/3 udp/192.168.1.100:53 tcp misc"},
+		{"probe ", "tcp/192.168.1.100:80 tcp/192.168.1.102:443 fwm/3 udp/192.168.1.100:53 tcp misc"},
 		{"plugin restart ", "checkers script ipvs vrrp"},
 		{"plugin show ", "checkers script ipvs vrrp tcp misc"},
 		{"plugin pin x ", ""},
+		{"diff ", "ipvs f5:lab f5:new f5:other"},
+		{"diff ipvs ", ""},
+		{"f5 import ", "lab new other"},
 	} {
 		args := strings.Split(c.args, " ")
 		out, _, err := f.run(t, append([]string{"__complete"}, args...)...)

@@ -49,6 +49,8 @@ type fakeDaemon struct {
 
 	probe   func(*controlv1.ProbeRequest) (*controlv1.ProbeResponse, error)
 	restart func(*controlv1.RestartPluginRequest) (*controlv1.RestartPluginResponse, error)
+	diff    func(*controlv1.DiffRequest) (*controlv1.DiffResponse, error)
+	imports func(*controlv1.ImportForwarderRequest) (*controlv1.ImportForwarderResponse, error)
 
 	mu       sync.Mutex
 	status   func() *controlv1.StatusResponse
@@ -112,6 +114,14 @@ func (f *fakeDaemon) RestartPlugin(_ context.Context, r *controlv1.RestartPlugin
 	return f.restart(r)
 }
 
+func (f *fakeDaemon) Diff(_ context.Context, r *controlv1.DiffRequest) (*controlv1.DiffResponse, error) {
+	return f.diff(r)
+}
+
+func (f *fakeDaemon) ImportForwarder(_ context.Context, r *controlv1.ImportForwarderRequest) (*controlv1.ImportForwarderResponse, error) {
+	return f.imports(r)
+}
+
 func (f *fakeDaemon) DescribePlugin(_ context.Context, r *controlv1.DescribePluginRequest) (*controlv1.DescribePluginResponse, error) {
 	const schema = `{"type":"object","required":["path"],"properties":{
 		"path":{"type":"string","description":"what is asked for"},
@@ -173,6 +183,18 @@ func exampleStatus() *controlv1.StatusResponse {
 					{Name: "192.168.1.108:80", Verdict: "up", Since: ago(50 * time.Hour), ConfiguredWeight: 100, InTable: true, Override: "drain", DrainDeadline: ago(-42 * time.Second), Method: "DR", ActiveConnections: 3},
 					{Name: "192.168.1.109:80", Verdict: "unknown", Reason: "no probe yet\x1b[2J", Weight: 10, ConfiguredWeight: 100, InTable: true, Override: "weight 10", Method: "DR"},
 				},
+				Carried: []*controlv1.Carried{{Forwarder: "f5:lab", Name: "TCP 10.1.1.100:80", Present: true, Connections: 301, Members: []*controlv1.Member{
+					{Name: "192.168.1.106:80", State: "enabled", Weight: 100, ActiveConnections: 27, Connections: 270},
+					{Name: "192.168.1.107:80", State: "offline", Weight: 100, ActiveConnections: 2, Connections: 20},
+					{Name: "192.168.1.108:80", State: "drained", ActiveConnections: 1, Connections: 10},
+				}}},
+			},
+			{
+				Name: "TCP 192.168.1.102:443", Scheduler: "wrr", Method: "NAT", QuorumUp: true, Quorum: 1, AppliancesOnly: true,
+				RealServers: []*controlv1.RealServer{{Name: "192.168.1.106:443", Verdict: "up", Since: ago(192 * time.Second), Weight: 100, ConfiguredWeight: 100, InTable: true, Method: "NAT"}},
+				Carried: []*controlv1.Carried{
+					{Forwarder: "f5:lab", Name: "TCP 192.168.1.102:443"}, {Forwarder: "f5:new", Name: "TCP 192.168.1.102:443"},
+				},
 			},
 			{
 				Name: "FWM 3", Scheduler: "wlc", Method: "NAT", Quorum: 2, SorryServer: "192.168.1.9:80", SorryActive: true, Connections: 1,
@@ -181,10 +203,19 @@ func exampleStatus() *controlv1.StatusResponse {
 			{Name: "UDP 192.168.1.100:53", Scheduler: "rr", Method: "DR", Quorum: 1},
 		},
 		Forwarder: &controlv1.Forwarder{
-			Type: "ipvs", Platform: "IPVS 1.2.1, connection table size 4096", AppliedGeneration: 12, DesiredGeneration: 12, AppliedAt: ago(12 * time.Second),
+			Type: "ipvs", Name: "ipvs", Platform: "IPVS 1.2.1, connection table size 4096", AppliedGeneration: 12, DesiredGeneration: 12, AppliedAt: ago(12 * time.Second),
 			Repairs: 1, ConnectionSync: "master on eth0, id 51", Errors: []string{"FWM 3: the scheduler mh is not there: modprobe ip_vs_mh"},
 		},
 		ForeignServices: []string{"TCP 192.168.1.200:443", "FWM 99"},
+		Appliances: []*controlv1.Forwarder{
+			{
+				Name: "f5:lab", Type: "f5", Platform: "BIG-IP 16.1.2 lab1, partition poise", AppliedGeneration: 11, DesiredGeneration: 12, AppliedAt: ago(time.Minute), Repairs: 2,
+				Errors:          []string{"appliance: both units say that they are active (192.0.2.10, 192.0.2.11): nothing is written; see why they do not see each other"},
+				ForeignServices: []string{"TCP 10.1.1.1:80", "TCP 10.1.1.2:80", "TCP 10.1.1.3:80", "TCP 10.1.1.4:80", "TCP 10.1.1.5:80", "TCP 10.1.1.6:80"},
+			},
+			{Name: "f5:new", Type: "f5", DesiredGeneration: 12},
+			{Name: "f5:other", Type: "f5", Platform: "BIG-IP 17.1.0", Held: "failover group VGM is not master here", ForeignServices: []string{"TCP 10.1.1.1:80"}},
+		},
 		Plugins: []*controlv1.Plugin{
 			{Name: "checkers", State: "running", Pid: 4250, Version: "1.2.3", Restarts: 2, StartedAt: ago(time.Hour), LastFailure: "signal: killed", Kinds: []string{"check/tcp"}, User: "nobody", Path: "/usr/bin/poise-plugin", Checks: 2, Probes: 1234, ProbeFailures: 3, ProbesOverdue: 7, HeardAt: ago(time.Second)},
 			{Name: "script", State: "running", Pid: 4252, Version: "1.2.3", StartedAt: ago(3 * time.Hour), Kinds: []string{"check/misc"}, User: "root", Capabilities: []string{"KILL"}, Path: "/usr/bin/poise-plugin", Checks: 1, HeardAt: ago(12 * time.Second), Trouble: "silent for 12s"},

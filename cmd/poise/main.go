@@ -63,6 +63,7 @@ const examples = `  poise status
   poise ready 192.0.2.100:80 192.0.2.1:80
   poise events -f
   poise probe -v 192.0.2.100:80 192.0.2.1:80
+  poise diff f5:lab
   poise config check /etc/keepalived/keepalived.conf`
 
 func newCommand() *cobra.Command {
@@ -83,7 +84,7 @@ func newCommand() *cobra.Command {
 			root.AddCommand(sub)
 		}
 	}
-	add("show", newStatus(c), newEvents(c), newProbe(c), newPlugin(c))
+	add("show", newStatus(c), newEvents(c), newProbe(c), newDiff(c), newF5(c), newPlugin(c))
 	add("steer", newDrain(c), newReady(c), newMaint(c), newWeight(c), newReload(c))
 	add("file", newConfig(), newVersion())
 	root.SetHelpCommandGroupID("file")

@@ -24,10 +24,11 @@ func newDrain(c *client) *cobra.Command {
 		Long: `Gives a real server weight 0: it gets no new connections, and those that are open go
 on. (With persistence, clients that have been with it may still come; see
 expire_quiescent_template in docs/operations.md.) After the deadline, if there is one, it
-leaves the table, and what is still open is cut. "poise ready" takes it back.
+leaves the table, and what is still open is cut. "poise ready" takes it back. On appliances
+it is drained and, after the deadline, offline in the same way; what is open there goes on.
 
-With --wait the command ends when no connection is left, active or inactive, or when
-the deadline has passed; interrupting it does not end the drain.` + overrideHelp,
+With --wait the command ends when no connection is left, active or inactive, here or on an
+appliance, or when the deadline has passed; interrupting it does not end the drain.` + overrideHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := &controlv1.SetOverrideRequest{VirtualServer: args[0], RealServer: args[1], Mode: controlv1.OverrideMode_OVERRIDE_MODE_DRAIN}
 			if cmd.Flags().Changed("deadline") {
@@ -40,7 +41,7 @@ the deadline has passed; interrupting it does not end the drain.` + overrideHelp
 			if err != nil || !wait {
 				return err
 			}
-			w := drainWait{status: c.status, say: cmd.OutOrStdout(), poll: pollInterval, settle: settleTime}
+			w := drainWait{status: c.status, say: cmd.OutOrStdout(), poll: pollInterval, settle: settleTime, applianceSettle: applianceSettle}
 			return w.run(cmd.Context(), answer.GetVirtualServer(), answer.GetRealServer())
 		},
 	}
@@ -58,7 +59,8 @@ of its checks decide again.`)
 func newMaint(c *client) *cobra.Command {
 	return simpleOverride(c, controlv1.OverrideMode_OVERRIDE_MODE_MAINT, "maint VS RS", "take a real server out of the table at once",
 		`Takes a real server out of the table at once; connections that are open are cut. To let
-them end, drain it first. "poise ready" takes it back.`+overrideHelp)
+them end, drain it first. On appliances it is offline, and what is open there goes on.
+"poise ready" takes it back.`+overrideHelp)
 }
 
 func simpleOverride(c *client, mode controlv1.OverrideMode, use, short, long string) *cobra.Command {

@@ -17,11 +17,12 @@ func renderStatus(s *controlv1.StatusResponse, now time.Time, everyCheck bool) s
 	for _, g := range s.GetFailoverGroups() {
 		p.group(g, now)
 	}
-	p.virtualServers(s.GetVirtualServers(), now, everyCheck)
+	p.virtualServers(s, now, everyCheck)
 	p.forwarder(s.GetForwarder(), now)
 	if len(s.GetForeignServices()) > 0 {
 		p.section("foreign services, left alone: %s", strings.Join(s.GetForeignServices(), ", "))
 	}
+	p.appliances(s.GetAppliances(), now)
 	if len(s.GetPlugins()) > 0 {
 		p.section("plugins")
 		t := &table{}
@@ -98,13 +99,18 @@ func (p *page) group(g *controlv1.FailoverGroup, now time.Time) {
 }
 
 // virtualServers have one set of columns, so that the eye finds what it looks for.
-func (p *page) virtualServers(list []*controlv1.VirtualServer, now time.Time, everyCheck bool) {
+func (p *page) virtualServers(s *controlv1.StatusResponse, now time.Time, everyCheck bool) {
+	list := s.GetVirtualServers()
+	members := newMembers(list)
 	t := &table{}
 	t.add("REAL SERVER", "VERDICT", "FOR", "WEIGHT", "ACTIVE", "INACTIVE", "OVERRIDE", "WHY")
 	for _, v := range list {
 		for _, r := range v.GetRealServers() {
-			t.add(r.GetName(), r.GetVerdict(), since(r.GetSince(), now), weight(r), fmt.Sprint(r.GetActiveConnections()),
-				fmt.Sprint(r.GetInactiveConnections()), override(r, now), r.GetReason())
+			active, inactive := fmt.Sprint(r.GetActiveConnections()), fmt.Sprint(r.GetInactiveConnections())
+			if v.GetAppliancesOnly() {
+				active, inactive = "", "" // the kernel has none
+			}
+			t.add(r.GetName(), r.GetVerdict(), since(r.GetSince(), now), weight(r), active, inactive, override(r, now), r.GetReason())
 		}
 	}
 	lines := t.lines("  ")
@@ -119,6 +125,7 @@ func (p *page) virtualServers(list []*controlv1.VirtualServer, now time.Time, ev
 		} else {
 			p.line("  no real servers")
 		}
+		p.carried(v, s.GetAppliances(), members)
 	}
 }
 
@@ -134,6 +141,9 @@ func service(v *controlv1.VirtualServer) string {
 		parts = append(parts, "SORRY SERVER "+v.GetSorryServer()+" SERVES")
 	case v.GetSorryServer() != "":
 		parts = append(parts, "sorry server "+v.GetSorryServer())
+	}
+	if v.GetAppliancesOnly() {
+		return strings.Join(append(parts, "on appliances only"), ", ")
 	}
 	return strings.Join(append(parts, count(v.GetConnections(), "connection")), ", ")
 }
@@ -165,6 +175,17 @@ func (p *page) forwarder(f *controlv1.Forwarder, now time.Time) {
 		platform = "has not answered yet"
 	}
 	p.section("forwarder %s: %s", f.GetType(), platform)
+	p.line("  %s", tableState(f, now))
+	for _, e := range f.GetErrors() {
+		p.line("  ERROR %s", e)
+	}
+	if f.GetConnectionSync() != "" {
+		p.line("  connection sync: %s", f.GetConnectionSync())
+	}
+}
+
+// tableState says whether a forwarder's table is what it should be.
+func tableState(f *controlv1.Forwarder, now time.Time) string {
 	state := "the table is what it should be"
 	switch {
 	case f.GetAppliedGeneration() != f.GetDesiredGeneration():
@@ -176,13 +197,7 @@ func (p *page) forwarder(f *controlv1.Forwarder, now time.Time) {
 	if f.GetAppliedAt() != nil {
 		changed = "last changed " + since(f.GetAppliedAt(), now) + " ago"
 	}
-	p.line("  %s: generation %d of %d, %s, %s of what others changed", state, f.GetAppliedGeneration(), f.GetDesiredGeneration(), changed, count(f.GetRepairs(), "repair"))
-	for _, e := range f.GetErrors() {
-		p.line("  ERROR %s", e)
-	}
-	if f.GetConnectionSync() != "" {
-		p.line("  connection sync: %s", f.GetConnectionSync())
-	}
+	return fmt.Sprintf("%s: generation %d of %d, %s, %s of what others changed", state, f.GetAppliedGeneration(), f.GetDesiredGeneration(), changed, count(f.GetRepairs(), "repair"))
 }
 
 // trouble tells what is wrong with a plugin's work now.

@@ -16,7 +16,7 @@ func TestRenderStatus(t *testing.T) {
 	golden(t, "status-verbose.txt", renderStatus(exampleStatus(), now, true))
 	s := exampleStatus()
 	s.Daemon.ReloadErrors = nil
-	s.FailoverGroups, s.VirtualServers, s.ForeignServices, s.Plugins = nil, nil, nil, nil
+	s.FailoverGroups, s.VirtualServers, s.ForeignServices, s.Appliances, s.Plugins = nil, nil, nil, nil, nil
 	s.Forwarder = &controlv1.Forwarder{Type: "null", AppliedGeneration: 1, DesiredGeneration: 3}
 	golden(t, "status-behind.txt", renderStatus(s, now, false))
 	s.Forwarder = nil

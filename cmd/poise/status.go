@@ -22,11 +22,14 @@ func newStatus(c *client) *cobra.Command {
 		Use: "status", Short: "show the director, its services and its plugins", Args: cobra.NoArgs,
 		Long: `Shows what poised knows at this moment: failover groups with their role and why,
 virtual servers, real servers with their verdict and why and for how long, weights and
-connections, the forwarder's table, and the plugin processes.
+connections, the forwarder's table, the appliances and what they have of each virtual
+server, and the plugin processes.
 
 WEIGHT is the weight in the table now; "out": the real server is not in the table. Checks
 are listed that change a weight, that a real server speaks through, that cannot be carried
-out or that have had no fresh probe because of their plugin; with -v all are.
+out or that have had no fresh probe because of their plugin; with -v all are. A MEMBER is a
+real server as an appliance has it: "enabled"; "drained", without new connections;
+"offline", taken out while the connections that stand go on.
 With -o json it is the StatusResponse of poise.control.v1, with every field.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()

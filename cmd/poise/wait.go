@@ -17,17 +17,22 @@ const (
 	// settleTime is how long there must have been none: poised knows the connections of
 	// at most a second ago.
 	settleTime = 2500 * time.Millisecond
+	// applianceSettle is that for real servers on appliances, which are read less often.
+	applianceSettle = 15 * time.Second
 )
 
 // drainWait waits for the end of a drain.
 type drainWait struct {
-	status       func(context.Context) (*controlv1.StatusResponse, error)
-	say          io.Writer
-	poll, settle time.Duration
+	status func(context.Context) (*controlv1.StatusResponse, error)
+	say    io.Writer
+	poll   time.Duration
+	// settle is how long there must have been no connection, applianceSettle the same
+	// where an appliance has the real server too.
+	settle, applianceSettle time.Duration
 }
 
-// run returns nil when the real server has no connection or is out of the table, and an
-// error when the drain was taken back or poised does not answer.
+// run returns nil when the real server has no connection, here and on appliances, or is
+// out of the table, and an error when the drain was taken back or poised does not answer.
 func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) error {
 	var idleSince time.Time
 	said := ""
@@ -36,26 +41,31 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 		if err != nil {
 			return err
 		}
-		r := find(s, virtualServer, realServer)
+		v, r := find(s, virtualServer, realServer)
+		settled := settled(s, v)
+		settle := w.settle
+		if len(v.GetCarried()) > 0 {
+			settle = w.applianceSettle
+		}
 		switch {
 		case r == nil:
 			return errors.New("the configuration has the real server no longer")
 		case !strings.HasPrefix(r.GetOverride(), "drain"):
 			return errors.New("the drain was taken back")
-		case !r.GetInTable() && settled(s):
-			fmt.Fprintln(w.say, "it is out of the table; connections that were still open are cut")
+		case !r.GetInTable() && settled:
+			fmt.Fprintln(w.say, ended(v))
 			return nil
 		}
-		n := r.GetActiveConnections() + r.GetInactiveConnections()
-		if n > 0 || r.GetWeight() > 0 || !settled(s) {
+		n, text := connections(v, r)
+		if n > 0 || r.GetWeight() > 0 || !settled {
 			idleSince = time.Time{}
 		} else if idleSince.IsZero() {
 			idleSince = time.Now()
-		} else if time.Since(idleSince) >= w.settle {
+		} else if time.Since(idleSince) >= settle {
 			fmt.Fprintln(w.say, "no connection is left")
 			return nil
 		}
-		if text := fmt.Sprintf("waiting: %d active, %d inactive", r.GetActiveConnections(), r.GetInactiveConnections()); text != said && n > 0 {
+		if text != said && n > 0 {
 			fmt.Fprintln(w.say, text)
 			said = text
 		}
@@ -67,21 +77,61 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 	}
 }
 
-// settled: the table is the one that is wanted.
-func settled(s *controlv1.StatusResponse) bool {
-	return s.GetForwarder().GetAppliedGeneration() == s.GetForwarder().GetDesiredGeneration()
+// ended says what became of the connections when the deadline has passed.
+func ended(v *controlv1.VirtualServer) string {
+	const cut, stay = "connections that were still open are cut", "those on an appliance go on"
+	switch {
+	case v.GetAppliancesOnly():
+		return "it is offline; connections that are still open go on"
+	case len(v.GetCarried()) > 0:
+		return "it is out of the table; " + cut + ", " + stay
+	}
+	return "it is out of the table; " + cut
 }
 
-func find(s *controlv1.StatusResponse, virtualServer, realServer string) *controlv1.RealServer {
+// connections are those of a real server, in the kernel and on appliances.
+func connections(v *controlv1.VirtualServer, r *controlv1.RealServer) (n uint64, text string) {
+	n = uint64(r.GetActiveConnections()) + uint64(r.GetInactiveConnections())
+	var parts []string
+	if !v.GetAppliancesOnly() {
+		parts = append(parts, fmt.Sprintf("%d active, %d inactive", r.GetActiveConnections(), r.GetInactiveConnections()))
+	}
+	for _, c := range v.GetCarried() {
+		for _, m := range c.GetMembers() {
+			if m.GetName() == r.GetName() {
+				n += uint64(m.GetActiveConnections())
+				parts = append(parts, fmt.Sprintf("%d active on %s", m.GetActiveConnections(), c.GetForwarder()))
+			}
+		}
+	}
+	return n, "waiting: " + strings.Join(parts, ", ")
+}
+
+// settled: the tables that have the virtual server are the ones that are wanted. One that
+// another director writes to is that one's care.
+func settled(s *controlv1.StatusResponse, v *controlv1.VirtualServer) bool {
+	is := s.GetForwarder().GetAppliedGeneration() == s.GetForwarder().GetDesiredGeneration()
+	for _, c := range v.GetCarried() {
+		for _, f := range s.GetAppliances() {
+			if f.GetName() == c.GetForwarder() && f.GetHeld() == "" {
+				is = is && f.GetPlatform() != "" && f.GetAppliedGeneration() == f.GetDesiredGeneration()
+			}
+		}
+	}
+	return is
+}
+
+// find gives nil for what is not there.
+func find(s *controlv1.StatusResponse, virtualServer, realServer string) (*controlv1.VirtualServer, *controlv1.RealServer) {
 	for _, v := range s.GetVirtualServers() {
 		if v.GetName() != virtualServer {
 			continue
 		}
 		for _, r := range v.GetRealServers() {
 			if r.GetName() == realServer {
-				return r
+				return v, r
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
