@@ -270,6 +270,9 @@ func (f *Forwarder) take(o outcome) []*forwardv1.ObjectError {
 	return list
 }
 
+// unsure says that it has to be looked whether the units have the same. f.mu is held.
+func (f *Forwarder) unsure() bool { return f.pair.mustLook.Load() }
+
 // problems are all that is wrong now. f.mu is held.
 func (f *Forwarder) problems() []*forwardv1.ObjectError {
 	if f.alarm == "" {

@@ -29,7 +29,7 @@ type scene struct {
 	// generation of the last request.
 	generation uint64
 	more       map[string]any
-	foreign    []byte
+	foreign    map[*bigip.Unit][]byte
 }
 
 const user, password = "poise", "S3cret-of-the-lab"
@@ -47,7 +47,7 @@ func single(t *testing.T, more map[string]any) *scene {
 	}
 	t.Cleanup(func() { u.Close() })
 	u.AddForeign("lab", "Common", "other")
-	s := &scene{t: t, units: []*bigip.Unit{u}, dir: t.TempDir(), more: more, foreign: u.Foreign()}
+	s := &scene{t: t, units: []*bigip.Unit{u}, dir: t.TempDir(), more: more, foreign: map[*bigip.Unit][]byte{u: u.Foreign()}}
 	s.start(u.CA())
 	return s
 }
@@ -92,8 +92,8 @@ func (s *scene) start(ca []byte) {
 		defer cancel()
 		_ = s.f.Stop(ctx, pluginv1.StopMode_STOP_MODE_LEAVE)
 		for _, u := range s.units {
-			if got := u.Foreign(); !bytes.Equal(got, s.foreign) {
-				s.t.Errorf("objects of others have changed on %s:\n%s\nwere\n%s", u.Addr(), got, s.foreign)
+			if got, was := u.Foreign(), s.foreign[u]; !bytes.Equal(got, was) {
+				s.t.Errorf("objects of others have changed on %s: %s", u.Addr(), firstDifference(got, was))
 			}
 		}
 	})
@@ -201,3 +201,14 @@ func TestLife(t *testing.T) {
 }
 
 func clone(v *forwardv1.VirtualServer) *forwardv1.VirtualServer { return proto.CloneOf(v) }
+
+// firstDifference is the first line that differs.
+func firstDifference(got, want []byte) string {
+	a, b := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d is %q, was %q", i+1, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, were %d", len(a), len(b))
+}

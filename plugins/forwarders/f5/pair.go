@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/poise-lb/poise/plugins/forwarders/f5/icontrol"
@@ -30,6 +31,9 @@ type pair struct {
 	wrote map[*unit]bool
 	// ours: the group was in sync before the first of them.
 	ours bool
+	// mustLook: a process before this one may have written something that the other unit has
+	// not.
+	mustLook atomic.Bool
 	// waiting since: changes are on their way to the other unit; zero: none are.
 	waiting time.Time
 	pushed  bool
@@ -39,7 +43,9 @@ type pair struct {
 const groupAge = 5 * time.Minute
 
 func newPair(units []*unit, group string, now func() time.Time) *pair {
-	return &pair{units: units, group: group, now: now, wrote: map[*unit]bool{}}
+	p := &pair{units: units, group: group, now: now, wrote: map[*unit]bool{}}
+	p.mustLook.Store(len(units) > 1)
+	return p
 }
 
 // active finds the unit to write to. An *alarm says that there is none, or two.
@@ -125,14 +131,19 @@ func (p *pair) before(ctx context.Context, active *unit) error {
 		return nil
 	}
 	group, err := p.deviceGroup(ctx, active)
-	if err != nil || group == nil || p.ours && len(p.wrote) > 0 {
+	if err != nil || group == nil {
 		return err
 	}
 	status, err := active.client.SyncStatus(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("read the sync status of %s: %w", active.address, err)
+	case status.InSync():
+		p.settled()
+		p.ours = true
+	case !p.ours || len(p.wrote) == 0:
+		p.ours = false
 	}
-	p.ours = status.InSync()
 	return nil
 }
 
@@ -171,7 +182,8 @@ func (p *pair) settle(ctx context.Context, active *unit, timeout time.Duration) 
 		if err := active.client.ConfigSync(ctx, group.Name); err != nil {
 			return true, fmt.Errorf("config-sync of %s to group %s: %w", active.address, group.Name, err)
 		}
-		p.pushed = true
+		// What is not in sync from now on may be somebody else's.
+		p.pushed, p.ours = true, false
 		if p.waiting.IsZero() {
 			p.waiting = p.now()
 		}
@@ -202,10 +214,13 @@ func (p *pair) mayPush(ctx context.Context, active *unit, status icontrol.SyncSt
 	}
 	// The device says itself whose configuration is the newer one.
 	advice := strings.Join(append([]string{status.Summary}, status.Details...), "\n")
+	own, others := false, strings.Contains(advice, "conflict")
 	for _, d := range devices {
-		if says := strings.Contains(advice, "Synchronize "+d.Name+" to group"); d.Self && says {
-			return nil
-		}
+		newer := strings.Contains(advice, "Synchronize "+d.Name+" to group")
+		own, others = own || d.Self && newer, others || !d.Self && newer
+	}
+	if own && !others {
+		return nil
 	}
 	return &alarm{fmt.Sprintf("the other unit may have changes that %s does not have: nothing is sent over them; compare both, and sync by hand the way that is right (%s: %s)",
 		active.address, status.Status, strings.ReplaceAll(strings.TrimSpace(advice), "\n", "; "))}

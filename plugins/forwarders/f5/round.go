@@ -201,6 +201,16 @@ func (f *Forwarder) finish(ctx context.Context) error {
 	f.mu.Lock()
 	syncing := f.syncing
 	f.mu.Unlock()
+	if f.pair.mustLook.Load() {
+		lacks, lookErr := f.othersLack(ctx, active)
+		if lookErr == nil {
+			f.pair.mustLook.Store(false)
+		}
+		if lacks {
+			f.pair.written(active)
+			syncing = true
+		}
+	}
 	if syncing {
 		pending, settleErr := f.pair.settle(ctx, active, timeout)
 		err = settleErr
@@ -209,6 +219,30 @@ func (f *Forwarder) finish(ctx context.Context) error {
 		f.mu.Unlock()
 	}
 	return errors.Join(err, f.save(ctx, false))
+}
+
+// othersLack says that another unit than the active one has not what is wanted.
+func (f *Forwarder) othersLack(ctx context.Context, active *unit) (bool, error) {
+	f.mu.Lock()
+	want, partition := f.want, f.settings.Partition
+	f.mu.Unlock()
+	if want == nil {
+		return false, nil
+	}
+	wanted, _ := ltm.Want(want.services, f.options(active))
+	for _, u := range f.pair.units {
+		if u == active {
+			continue
+		}
+		state, err := u.read(ctx, partition, ltm.Kinds())
+		if err != nil {
+			return false, err
+		}
+		if ltm.Diff(*state, wanted).Count() > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // save writes the configuration of the active unit to its disk, not too often; now: at once.

@@ -60,7 +60,7 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 	wait := firstRetry
 	for {
 		f.mu.Lock()
-		failing, pending := f.failing && f.want != nil, f.syncing || f.unsaved
+		failing, pending := f.failing && f.want != nil, f.syncing || f.unsaved || f.want != nil && f.unsure()
 		f.mu.Unlock()
 		next := earliest(nextDrift, nextStats)
 		if failing {
