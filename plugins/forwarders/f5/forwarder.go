@@ -200,7 +200,7 @@ func (f *Forwarder) observed() *forwardv1.ObserveResponse {
 		out.Platform = "BIG-IP (no unit has answered yet)"
 	}
 	if f.is != nil {
-		out.VirtualServers = observe(f.is, f.settings.options())
+		out.VirtualServers = ltm.Observe(*f.is, f.settings.options().Owner)
 	}
 	return out
 }
