@@ -141,33 +141,43 @@ func (c *Client) Devices(ctx context.Context) ([]Device, error) {
 // DeviceGroups gives the groups that share what operators configure; the device has more
 // for itself.
 func (c *Client) DeviceGroups(ctx context.Context) ([]DeviceGroup, error) {
+	path := Collection("cm", "device-group")
 	var answer struct {
 		Items []deviceGroup `json:"items"`
 	}
-	if err := c.read(ctx, Collection("cm", "device-group"), url.Values{"expandSubcollections": {"true"}}, &answer); err != nil {
+	if err := c.read(ctx, path, url.Values{"expandSubcollections": {"true"}}, &answer); err != nil {
 		return nil, err
 	}
 	var groups []DeviceGroup
 	for _, g := range answer.Items {
-		if !g.internal() {
-			groups = append(groups, g.group())
+		if g.internal() {
+			continue
 		}
+		// A group without devices and one that was not expanded look alike.
+		if len(g.Devices.Items) == 0 {
+			if err := c.read(ctx, path.Object(Name{Partition: "Common", Name: g.Name}).Sub("devices"), nil, &g.Devices); err != nil {
+				return nil, err
+			}
+		}
+		groups = append(groups, g.group())
 	}
 	return groups, nil
 }
 
 // deviceGroup is a group as a device describes it.
 type deviceGroup struct {
-	Name           string `json:"name"`
-	Type           string `json:"type"`
-	AutoSync       string `json:"autoSync"`
-	SaveOnAutoSync string `json:"saveOnAutoSync"`
-	FullLoadOnSync string `json:"fullLoadOnSync"`
-	Devices        struct {
-		Items []struct {
-			Name string `json:"name"`
-		} `json:"items"`
-	} `json:"devicesReference"`
+	Name           string       `json:"name"`
+	Type           string       `json:"type"`
+	AutoSync       string       `json:"autoSync"`
+	SaveOnAutoSync string       `json:"saveOnAutoSync"`
+	FullLoadOnSync string       `json:"fullLoadOnSync"`
+	Devices        groupDevices `json:"devicesReference"`
+}
+
+type groupDevices struct {
+	Items []struct {
+		Name string `json:"name"`
+	} `json:"items"`
 }
 
 func (g deviceGroup) internal() bool {
@@ -214,6 +224,9 @@ func (c *Client) command(ctx context.Context, path Path, body map[string]string,
 }
 
 func (c *Client) read(ctx context.Context, path Path, query url.Values, out any) error {
+	if err := path.Err(); err != nil {
+		return fmt.Errorf("%s %s: %w", http.MethodGet, path, err)
+	}
 	return c.do(ctx, &request{method: http.MethodGet, path: path, query: query, out: out, repeatable: true})
 }
 

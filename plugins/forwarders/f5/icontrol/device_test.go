@@ -36,8 +36,9 @@ type unit struct {
 	made     int
 	pools    map[string]map[string]any
 	pending  map[string][]queued
-	// life of new tokens.
-	life time.Duration
+	// life of new tokens, and limit to their number.
+	life  time.Duration
+	limit int
 	// fault, if not nil, sees every request first and says whether it dealt with it.
 	fault func(w http.ResponseWriter, r *http.Request, body []byte) bool
 	// lost breaks the connection after the request was carried out, if it says so.
@@ -54,7 +55,7 @@ type queued struct {
 func newUnit(t *testing.T) *unit {
 	t.Helper()
 	u := &unit{
-		clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, life: 20 * time.Minute,
+		clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, life: 20 * time.Minute, limit: 100,
 		tokens: map[string]stamps{}, pools: map[string]map[string]any{}, pending: map[string][]queued{},
 	}
 	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(u.serve))
@@ -189,7 +190,7 @@ func (u *unit) login(w http.ResponseWriter, body []byte) {
 		refuse(w, 401, "Authentication failed. "+string(body), 0)
 		return
 	}
-	if len(u.tokens) >= 100 {
+	if len(u.tokens) >= u.limit {
 		refuse(w, 400, "user 1234 has reached maximum active login tokens", 0)
 		return
 	}

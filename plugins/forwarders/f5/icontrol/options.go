@@ -42,6 +42,9 @@ type Options struct {
 	// all. See [Within].
 	Allowed func(method string, path Path) error
 
+	// Keeper, if not nil, remembers the token for the process after this one: see KeepIn.
+	Keeper Keeper
+
 	// Logger is told of retries and logins; nil: nobody is.
 	Logger Logger
 	// Clock is the time; nil: the system's.

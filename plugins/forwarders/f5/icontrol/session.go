@@ -30,6 +30,7 @@ type session struct {
 	cancel context.CancelFunc
 	// running counts goroutines.
 	running sync.WaitGroup
+	keeping keeping
 
 	mu      sync.Mutex
 	current token
@@ -146,6 +147,7 @@ func (s *session) start(old token) {
 	f := &flight{done: make(chan struct{})}
 	s.flight = f
 	s.running.Go(func() {
+		s.inherit()
 		fresh, err := s.obtain(old)
 		s.mu.Lock()
 		s.flight = nil
@@ -164,6 +166,10 @@ func (s *session) start(old token) {
 			s.current, f.token = fresh, fresh.text
 		}
 		s.mu.Unlock()
+		// Before it is used: whoever is killed now leaves it.
+		if err == nil && fresh.text != old.text {
+			s.keep()
+		}
 		close(f.done)
 		if err == nil {
 			s.discard(s.life, fresh.text)
@@ -255,6 +261,9 @@ func (s *session) discard(ctx context.Context, with string) {
 	s.mu.Lock()
 	tokens := slices.Clone(s.stale)
 	s.mu.Unlock()
+	if len(tokens) == 0 {
+		return
+	}
 	for _, t := range tokens {
 		if err := s.delete(ctx, t, with); err != nil && errors.Is(err, ErrTransient) {
 			continue
@@ -263,6 +272,7 @@ func (s *session) discard(ctx context.Context, with string) {
 		s.stale = slices.DeleteFunc(s.stale, func(have string) bool { return have == t })
 		s.mu.Unlock()
 	}
+	s.keep()
 }
 
 func (s *session) delete(ctx context.Context, text, with string) error {
@@ -302,12 +312,20 @@ func (s *session) close(ctx context.Context) error {
 		left = append(left, current)
 	}
 	var failed error
+	var alive []string
 	for _, t := range left {
 		// A token may delete itself. What the device does not know or accept is gone.
 		err := s.delete(ctx, t, t)
 		if err != nil && (errors.Is(err, ErrTransient) && !isUnauthorized(err) || ctx.Err() != nil) {
 			failed = fmt.Errorf("BIG-IP %s: a token is left until it ends by itself: %w", s.client.options.Address, err)
+			alive = append(alive, t)
 		}
+	}
+	if current != "" || len(left) > 0 {
+		s.mu.Lock()
+		s.stale = alive
+		s.mu.Unlock()
+		s.keep()
 	}
 	return failed
 }

@@ -53,9 +53,20 @@ func TestRecordedGroup(t *testing.T) {
 	if got, err := c.DeviceGroups(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("groups: %+v, %v", got, err)
 	}
-	c, _ = serving(t, "cm/device-group", collection(strings.ReplaceAll(string(recorded), "device_trust_group", "pair")))
+	c, u := serving(t, "cm/device-group", collection(strings.ReplaceAll(string(recorded), "device_trust_group", "pair")))
+	// It is not expanded.
+	groups := u.fault
+	u.set(func() {
+		u.fault = func(w http.ResponseWriter, r *http.Request, body []byte) bool {
+			if r.URL.Path == "/mgmt/tm/cm/device-group/~Common~pair/devices" {
+				answer(w, map[string]any{"items": []any{map[string]any{"name": "a.example.net"}}})
+				return true
+			}
+			return groups(w, r, body)
+		}
+	})
 	got, err := c.DeviceGroups(t.Context())
-	if err != nil || len(got) != 1 || got[0].Name != "pair" || got[0].SyncFailover || !got[0].AutoSync || got[0].SaveOnAutoSync || got[0].FullLoadOnSync {
+	if err != nil || len(got) != 1 || got[0].Name != "pair" || !slices.Equal(got[0].Devices, []string{"a.example.net"}) || got[0].SyncFailover || !got[0].AutoSync || got[0].SaveOnAutoSync || got[0].FullLoadOnSync {
 		t.Errorf("groups: %+v, %v", got, err)
 	}
 }

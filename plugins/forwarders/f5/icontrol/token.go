@@ -41,8 +41,7 @@ func (t tokenState) life() (time.Duration, error) {
 
 // begin makes a token of the answer to a login.
 func (t tokenState) begin(sent time.Time) (token, error) {
-	const signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
-	if t.Token == "" || len(t.Token) > 512 || strings.Trim(t.Token, signs) != "" || strings.Trim(t.Token, ".") == "" {
+	if !usable(t.Token) {
 		return token{}, errors.New("the answer has no token, or one that cannot be used")
 	}
 	life, err := t.life()
@@ -51,6 +50,12 @@ func (t tokenState) begin(sent time.Time) (token, error) {
 	}
 	fresh := token{text: t.Token, born: sent, granted: life, counted: sent, stamp: t.LastUpdateMicros}
 	return fresh.until(sent, life), nil
+}
+
+// usable: it can stand in a header, a path and a file.
+func usable(text string) bool {
+	const signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	return len(text) <= 512 && strings.Trim(text, signs) == "" && strings.Trim(text, ".") != ""
 }
 
 // until sets the times of a token that lives from a time on. The margin is for requests on
