@@ -14,6 +14,8 @@ import (
 const (
 	// firstRetry and lastRetry bound the time between passes while something is wrong.
 	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// afterApply is how soon after a change it is read what is there.
+	afterApply = time.Second
 	// settleLook is how often a pair is asked whether it is in sync.
 	settleLook = time.Second
 )
@@ -75,6 +77,8 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 		case <-f.applied:
 			now := f.now()
 			nextDrift, nextSettle, nextRetry, wait = now.Add(drift), now, now.Add(firstRetry), firstRetry
+			// What a burst has led to is read when it is over.
+			nextStats = now.Add(min(afterApply, counters))
 			continue
 		case <-time.After(max(0, next.Sub(f.now()))):
 		}
