@@ -61,6 +61,16 @@ func memberBody(m Member) map[string]any {
 	}
 }
 
+// memberChange is what has to be sent to make one member the other.
+func memberChange(there, wanted Member) map[string]any {
+	if there.Intent == wanted.Intent && there.Ratio == wanted.Ratio && there.ConnectionLimit == wanted.ConnectionLimit &&
+		there.PriorityGroup == wanted.PriorityGroup && there.Monitor == wanted.Monitor && there.RateLimit == wanted.RateLimit &&
+		there.Description == wanted.Description {
+		return nil
+	}
+	return change(memberBody(there), memberBody(wanted))
+}
+
 // virtualBody leaves out destination and protocol: a virtual server with another is
 // another.
 func virtualBody(v Virtual) map[string]any {

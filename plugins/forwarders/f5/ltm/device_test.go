@@ -311,16 +311,24 @@ func (d *device) release(va string) {
 func (d *device) state(partition string, domain int) (ltm.State, error) {
 	s := ltm.State{Partition: partition, DefaultDomain: domain}
 	for _, kind := range ltm.Kinds() {
-		var items []any
-		for _, name := range slices.Sorted(maps.Keys(d.kind(string(kind)))) {
-			items = append(items, d.read(string(kind), name))
-		}
-		raw, _ := json.Marshal(map[string]any{"kind": "tm:ltm:collection", "items": items})
-		if err := s.Add(kind, raw); err != nil {
+		if err := s.Add(kind, d.body(string(kind))); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
+}
+
+// body is a collection as the device answers.
+func (d *device) body(kind string) []byte {
+	var items []any
+	for _, name := range slices.Sorted(maps.Keys(d.kind(kind))) {
+		items = append(items, d.read(kind, name))
+	}
+	raw, err := json.Marshal(map[string]any{"kind": "tm:ltm:collection", "items": items})
+	if err != nil {
+		panic(err)
+	}
+	return raw
 }
 
 func (d *device) read(kind, name string) map[string]any {

@@ -99,7 +99,6 @@ func (d *differ) pool(want *Pool) []Command {
 			}
 		}
 	}
-	inline := make([]any, 0, len(want.Members))
 	var single []Command
 	added := 0
 	members := slices.Clone(want.Members)
@@ -108,33 +107,28 @@ func (d *differ) pool(want *Pool) []Command {
 		old := there[m.Endpoint]
 		d.resolve(m, old)
 		d.used[m.nodePath()] = true
-		body := memberBody(*m)
-		whole := reference(m.Path)
-		maps.Copy(whole, body)
 		if old == nil {
-			whole["address"] = m.Endpoint.Address.text(d.o.DefaultDomain)
 			added++
-		} else if difference := change(memberBody(*old), body); len(difference) > 0 {
+		} else if difference := memberChange(*old, *m); len(difference) > 0 {
 			single = append(single, Command{Verb: http.MethodPatch, Path: memberPath(want.Path, m.Path), Body: difference,
 				Why: fmt.Sprintf("changed real server %s of pool %s: %s", netip.AddrPortFrom(m.Endpoint.IP, m.Endpoint.Port), want.Path, d.whyMember(old, m, difference))})
 		}
-		inline = append(inline, whole)
 	}
 	if have == nil {
 		body := poolBody(*want)
 		body["metadata"] = d.o.metadata()
 		c := d.make(KindPool, want.Path, "pool", nil, body)
-		c[0].Why += fmt.Sprintf(" with %d members", len(inline))
-		if len(inline) > 0 {
-			c[0].Body["members"] = inline
+		c[0].Why += fmt.Sprintf(" with %d members", len(members))
+		if len(members) > 0 {
+			c[0].Body["members"] = d.inline(members, there)
 		}
 		return c
 	}
 	removed := len(have.Members) + added - len(want.Members)
 	difference := change(poolBody(*have), poolBody(*want))
 	why := fields(difference)
-	if n := len(single); added > 0 || removed > 0 || n > fewMembers && (n > someMembers || n*someOfMembers > len(inline)) {
-		difference["members"] = inline
+	if n := len(single); added > 0 || removed > 0 || n > fewMembers && (n > someMembers || n*someOfMembers > len(members)) {
+		difference["members"] = d.inline(members, there)
 		why = append(why, fmt.Sprintf("%d members added, %d removed, %d changed", added, removed, n))
 		single = nil
 	}
@@ -142,6 +136,21 @@ func (d *differ) pool(want *Pool) []Command {
 		return single
 	}
 	return append([]Command{patch(KindPool, want.Path, difference, fmt.Sprintf("changed pool %s: %s", want.Path, strings.Join(why, ", ")))}, single...)
+}
+
+// inline writes all members of a pool. Each says all that is ours to decide: what a device
+// makes of what is left out is not known.
+func (d *differ) inline(members []Member, there map[Endpoint]*Member) []any {
+	out := make([]any, 0, len(members))
+	for _, m := range members {
+		body := reference(m.Path)
+		maps.Copy(body, memberBody(m))
+		if there[m.Endpoint] == nil {
+			body["address"] = m.Endpoint.Address.text(d.o.DefaultDomain)
+		}
+		out = append(out, body)
+	}
+	return out
 }
 
 func (d *differ) whyMember(old, m *Member, difference map[string]any) string {
@@ -191,7 +200,7 @@ func (d *differ) keep(name string) {
 		was := m
 		m.Intent = intent
 		part.Commands = append(part.Commands, Command{Verb: http.MethodPatch, Path: memberPath(p.Path, m.Path),
-			Body: change(memberBody(was), memberBody(m)),
+			Body: memberChange(was, m),
 			Why:  fmt.Sprintf("changed real server %s of pool %s: %s, was %s", m.Endpoint.text(d.o.DefaultDomain), p.Path, m.Intent, was.Intent)})
 	}
 	for i, commands := range slices.Collect(slices.Chunk(part.Commands, MaxCommands)) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // object is a JSON object of the device. Its methods take a value by its key, with the
@@ -45,21 +46,22 @@ func (o object) has(key string) bool {
 
 // scalar reads a string, number or truth value as text.
 func scalar(raw json.RawMessage) (string, bool) {
-	var v any
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if d.Decode(&v) != nil {
+	if len(raw) == 0 {
 		return "", false
 	}
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return strconv.FormatBool(v), true
+	switch raw[0] {
+	case '"':
+		// Most strings are written as they are.
+		if plain := raw[1:max(len(raw)-1, 1)]; !bytes.ContainsAny(plain, "\\\"") && utf8.Valid(plain) {
+			return string(plain), true
+		}
+		var text string
+		err := json.Unmarshal(raw, &text)
+		return text, err == nil
+	case '{', '[', 'n':
+		return "", false
 	}
-	return "", false
+	return string(raw), true
 }
 
 func (o object) text(key, otherwise string) string {
