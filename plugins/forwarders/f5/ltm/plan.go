@@ -2,6 +2,7 @@ package ltm
 
 import (
 	"net/http"
+	"strings"
 
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 )
@@ -102,6 +103,19 @@ func (p Plan) Count() int {
 		n += len(t.Commands())
 	}
 	return n
+}
+
+// OnlyPatchesPools tells whether nothing but pools and their members is changed, and
+// nothing made or removed.
+func (p Plan) OnlyPatchesPools() bool {
+	for _, t := range p.Transactions {
+		for _, c := range t.Commands() {
+			if c.Verb != http.MethodPatch || !strings.HasPrefix(c.Path, KindPool.Collection()+"/") {
+				return false
+			}
+		}
+	}
+	return !p.Again
 }
 
 // pack fills transactions with parts, in order. No part is longer than a transaction may
