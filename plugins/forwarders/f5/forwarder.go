@@ -54,6 +54,9 @@ type Forwarder struct {
 	// is is what was read last, with counters; nil: nothing yet.
 	is       *ltm.State
 	platform string
+	// isOf is the unit that it was read of, readAt when; zero: it is not what is there now.
+	isOf   *unit
+	readAt time.Time
 	// errors are those of the last pass, alarm is what keeps what was written from being
 	// synced and saved, told is what the daemon was told last of both.
 	errors  []*forwardv1.ObjectError
@@ -218,6 +221,9 @@ func (f *Forwarder) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forw
 	}
 	f.generation = r.GetGeneration()
 	want := &request{r.GetGeneration(), r.GetVirtualServers()}
+	if f.want == nil {
+		f.readAt = time.Time{} // another director may have written
+	}
 	f.want = want
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, roundTime)

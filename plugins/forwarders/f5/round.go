@@ -51,12 +51,10 @@ func (f *Forwarder) pass(ctx context.Context, want *request, o *outcome) (again 
 	if err != nil {
 		return errors.Is(err, icontrol.ErrTransient), err
 	}
-	state, err := f.read(ctx, active)
+	plan, refusals, err := f.plan(ctx, active, want)
 	if err != nil {
 		return errors.Is(err, icontrol.ErrTransient), err
 	}
-	wanted, refusals := ltm.Want(want.services, f.options(active))
-	plan := ltm.Diff(*state, wanted)
 	for _, r := range append(refusals, plan.Refusals...) {
 		if !r.Warning {
 			o.errors = append(o.errors, &forwardv1.ObjectError{Key: r.Key, Message: r.Error()})
@@ -79,6 +77,47 @@ func (f *Forwarder) pass(ctx context.Context, want *request, o *outcome) (again 
 	return plan.Again && len(failed) == 0, nil
 }
 
+// plan works out what is to be done. Most requests change what members should do and
+// nothing else: while the rest was read a moment ago, the pools alone are read again.
+func (f *Forwarder) plan(ctx context.Context, active *unit, want *request) (ltm.Plan, []ltm.Refusal, error) {
+	if state := f.recent(active); state != nil {
+		pools, err := active.read(ctx, state.Partition, []ltm.Kind{ltm.KindPool})
+		if err != nil {
+			return ltm.Plan{}, nil, err
+		}
+		state.Pools = pools.Pools
+		wanted, refusals := ltm.Want(want.services, f.options(active))
+		if plan := ltm.Diff(*state, wanted); plan.OnlyPatchesPools() {
+			return plan, refusals, nil
+		}
+	}
+	state, err := f.read(ctx, active)
+	if err != nil {
+		return ltm.Plan{}, nil, err
+	}
+	wanted, refusals := ltm.Want(want.services, f.options(active))
+	return ltm.Diff(*state, wanted), refusals, nil
+}
+
+// recent is what was read of a unit, if nobody can have made it old but by hand; nil: it has
+// to be read.
+func (f *Forwarder) recent(active *unit) *ltm.State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.is == nil || f.isOf != active || f.readAt.IsZero() || f.now().Sub(f.readAt) > time.Duration(f.settings.DriftInterval) {
+		return nil
+	}
+	state := *f.is
+	return &state
+}
+
+// forget has the next pass read everything.
+func (f *Forwarder) forget() {
+	f.mu.Lock()
+	f.readAt = time.Time{}
+	f.mu.Unlock()
+}
+
 // carryOut commits a transaction. One that is refused for good is committed part by part.
 func (f *Forwarder) carryOut(ctx context.Context, active *unit, t ltm.Transaction, failed map[string]bool, o *outcome) (again bool, err error) {
 	t, left := t.Without(failed)
@@ -91,6 +130,9 @@ func (f *Forwarder) carryOut(ctx context.Context, active *unit, t ltm.Transactio
 		return false, nil
 	}
 	err = f.commit(ctx, active, t.Commands())
+	if err != nil || !(ltm.Plan{Transactions: []ltm.Transaction{t}}).OnlyPatchesPools() {
+		f.forget()
+	}
 	switch {
 	case err == nil:
 		f.did(t, o)
@@ -295,7 +337,7 @@ func (f *Forwarder) read(ctx context.Context, active *unit) (*ltm.State, error) 
 		state.Stats = before.Stats
 	}
 	f.mu.Lock()
-	f.is, f.platform = state, active.platform()
+	f.is, f.isOf, f.readAt, f.platform = state, active, f.now(), active.platform()
 	f.mu.Unlock()
 	return state, nil
 }

@@ -120,6 +120,7 @@ func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv
 		f.release()
 		return
 	}
+	f.forget() // drift may be anywhere
 	o := f.round(ctx, want)
 	f.release()
 	f.mu.Lock()
