@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION
 # The conformance kit and what goes through it: processes of their own, most of the time
 # waiting, for which the race detector sees nothing.
 KIT = cmd/poise-plugin sdk/plugintest sdk/templates
-PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl frr
+PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl frr ansible
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps test unit lab-test demo lab pairs soak bench fuzz generate lint clean

@@ -20,7 +20,10 @@ const carried = "192.168.1.200"
 // daemon's own times, and comes back the same way. The master writes, and nothing of
 // others' on the BIG-IP changes.
 func TestAppliance(t *testing.T) {
-	const rounds = 2
+	rounds := 1
+	if os.Getenv("POISE_SOAK") != "" {
+		rounds = 5
+	}
 	l := lab.New(t, lab.DR, 2)
 	l.ProveKernel()
 	servers := l.ServeAll()
