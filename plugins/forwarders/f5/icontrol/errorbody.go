@@ -35,17 +35,17 @@ func refusal(method string, path Path, status int, contentType string, body []by
 	default:
 		e.Message = text
 	}
+	e.means = classify(e)
+	e.Message = shorten(e.Message)
 	switch {
 	case status >= 300 && status < 400:
 		e.Message = "the answer is a redirect, which is not followed: is this the management address of a BIG-IP?"
-	case strings.TrimSpace(e.Message) == "":
+	case e.Message == "":
 		e.Message = "no reason given"
 		if text := http.StatusText(status); text != "" {
 			e.Message = text + ", no reason given"
 		}
 	}
-	e.means = classify(e)
-	e.Message = shorten(e.Message)
 	return e
 }
 

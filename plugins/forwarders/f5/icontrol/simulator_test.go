@@ -46,6 +46,7 @@ func startSimulator(t *testing.T, arguments ...string) *simulator {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	})
