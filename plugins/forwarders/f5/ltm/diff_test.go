@@ -2,6 +2,7 @@ package ltm_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -147,8 +148,7 @@ func TestAllRemoved(t *testing.T) {
 
 func TestForeignInTheWay(t *testing.T) {
 	request := []*forwardv1.VirtualServer{service("192.0.2.1", 80, server("10.0.0.1", 80, 1)), service("192.0.2.2", 80, server("10.0.0.2", 80, 1))}
-	fresh := newDevice()
-	settle(t, fresh, want(t, request...))
+	request[0].PersistenceTimeout = durationpb.New(60e9)
 	for _, test := range []struct {
 		name string
 		add  func(d *device)
@@ -172,6 +172,19 @@ func TestForeignInTheWay(t *testing.T) {
 		{"node", func(d *device) {
 			d.kind("node")["/P/10.0.0.1"] = map[string]any{"fullPath": "/P/10.0.0.1", "address": "10.9.9.9"}
 		}},
+		{"virtual address by name", func(d *device) {
+			d.kind("virtual-address")["/P/192.0.2.1"] = map[string]any{"fullPath": "/P/192.0.2.1", "address": "192.0.2.77"}
+		}},
+		{"node of another partition", func(d *device) {
+			d.kind("node")["/Other/web"] = map[string]any{"fullPath": "/Other/web", "address": "10.0.0.1"}
+		}},
+		{"persistence", func(d *device) {
+			d.kind("persistence/source-addr")["/P/poise_tcp_192.0.2.1_80"] = map[string]any{"fullPath": "/P/poise_tcp_192.0.2.1_80", "description": "poise/other"}
+		}},
+		{"destination that cannot be read", func(d *device) {
+			d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"] = map[string]any{"fullPath": "/P/poise_tcp_192.0.2.1_80", "destination": "/P/vip:80", "ipProtocol": "tcp",
+				"profiles": []any{}, "description": "poise/lab"}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newDevice()
@@ -191,5 +204,77 @@ func TestForeignInTheWay(t *testing.T) {
 				t.Error(text)
 			}
 		})
+	}
+}
+
+// TestMisplaced: virtual servers of ours that have taken each other's place, or one that is
+// where another has to be, are taken away first.
+func TestMisplaced(t *testing.T) {
+	d, w := newDevice(), want(t, service("192.0.2.1", 80), service("192.0.2.2", 80))
+	settle(t, d, w)
+	a, b := d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"], d.kind("virtual")["/P/poise_tcp_192.0.2.2_80"]
+	a["destination"], b["destination"] = b["destination"], a["destination"]
+	if plans := settle(t, d, w); len(plans) != 2 || !plans[0].Again {
+		t.Errorf("%d plans", len(plans))
+	}
+	if got := d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"]["destination"]; got != "/P/192.0.2.1:80" {
+		t.Errorf("destination %v", got)
+	}
+	d = newDevice()
+	settle(t, d, w)
+	v := d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"]
+	delete(d.kind("virtual"), "/P/poise_tcp_192.0.2.1_80")
+	v["fullPath"] = "/P/poise_older_name"
+	d.kind("virtual")["/P/poise_older_name"] = v
+	settle(t, d, w)
+	if len(d.kind("virtual")) != 2 || d.kind("virtual")["/P/poise_older_name"] != nil || d.kind("virtual-address")["/P/192.0.2.1"]["description"] != "poise/lab" {
+		t.Errorf("%v", d.objects)
+	}
+}
+
+// TestUsedByOthers: what a foreign virtual server has come to use stays, and that is told.
+func TestUsedByOthers(t *testing.T) {
+	d := newDevice()
+	v := service("192.0.2.1", 80, server("10.0.0.1", 80, 1))
+	v.PersistenceTimeout = durationpb.New(60e9)
+	settle(t, d, want(t, v))
+	theirs := maps.Clone(d.kind("virtual")["/P/poise_tcp_192.0.2.1_80"])
+	maps.DeleteFunc(theirs, func(key string, _ any) bool { return key == "metadata" || key == "description" })
+	theirs["fullPath"], theirs["destination"] = "/P/theirs", "/P/192.0.2.9:80"
+	d.kind("virtual")["/P/theirs"] = theirs
+	d.kind("virtual-address")["/P/192.0.2.9"] = map[string]any{"fullPath": "/P/192.0.2.9", "address": "192.0.2.9"}
+	before := d.clone()
+	settle(t, d, want(t))
+	plan := ltm.Diff(state(t, d), want(t))
+	if len(plan.Refusals) != 3 || plan.Refusals[0].Key != nil {
+		t.Errorf("%v", plan.Refusals)
+	}
+	delete(before.kind("virtual"), "/P/poise_tcp_192.0.2.1_80")
+	delete(before.kind("virtual-address"), "/P/192.0.2.1")
+	for _, text := range d.differs(before) {
+		t.Error(text)
+	}
+	delete(d.kind("virtual"), "/P/theirs")
+	settle(t, d, want(t))
+	if len(d.kind("pool")) != 0 || len(d.kind("node")) != 0 || len(d.kind("persistence/source-addr")) != 0 {
+		t.Errorf("%v", d.objects)
+	}
+}
+
+// TestWithout: what needs a part that failed is left out, and what needs that.
+func TestWithout(t *testing.T) {
+	v := service("192.0.2.1", 80, server("10.0.0.1", 80, 1))
+	udp := service("192.0.2.2", 53, server("10.0.0.1", 53, 1))
+	udp.Key.Protocol = forwardv1.Protocol_PROTOCOL_UDP
+	plan := ltm.Diff(ltm.State{Partition: "P"}, want(t, v, udp))
+	var names []string
+	for _, one := range plan.Transactions[0].Alone() {
+		names = append(names, one.Parts[0].Name)
+	}
+	equal(t, names, []string{"/P/poise_fastl4_tcp_nat", "/P/poise_fastl4_udp_nat", "/P/192.0.2.1", "poise_tcp_192.0.2.1_80", "/P/192.0.2.2", "poise_udp_192.0.2.2_53"})
+	failed := map[string]bool{"/P/poise_fastl4_tcp_nat": true}
+	rest, left := plan.Transactions[0].Without(failed)
+	if len(rest.Parts) != 5 || len(left) != 1 || !proto.Equal(left[0].Key, v.Key) || !failed["poise_tcp_192.0.2.1_80"] {
+		t.Errorf("%+v left out", left)
 	}
 }

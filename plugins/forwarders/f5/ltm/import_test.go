@@ -154,6 +154,50 @@ func TestImportMonitors(t *testing.T) {
 	}
 }
 
+func TestImportPoolNotes(t *testing.T) {
+	for _, test := range []struct{ body, want string }{
+		{`"loadBalancingMode":"fastest-node"`, "load balancing mode fastest-node has no equivalent: scheduler wlc comes nearest"},
+		{`"loadBalancingMode":"least-sessions"`, "scheduler lc comes nearest"},
+		{`"loadBalancingMode":"ratio-node"`, "scheduler wrr comes nearest"},
+		{`"serviceDownAction":"reset"`, "action on service down reset is left out"},
+		{`"slowRampTime":10`, "the slow ramp of 10 s is left out"},
+		{`"queueOnConnectionLimit":"enabled"`, "queuing at the connection limit is left out"},
+		{`"membersReference":{"items":[{"name":"web:80","partition":"Common","fqdn":{"tmName":"web.example"}}]}`, "member /Common/web:80 is left out: it has a name (web.example)"},
+		{`"membersReference":{"items":[{"name":"web:80","partition":"Common","address":"10.0.0.1","rateLimit":"5"}]}`, "the rate limit 5 of member /Common/web:80 is left out"},
+		{`"membersReference":{"items":[{"name":"web:80","partition":"Common","address":"10.0.0.1","monitor":"/Common/x"}]}`, "has a monitor of its own (/Common/x)"},
+		{`"membersReference":{"items":[{"name":"web:80","partition":"Common","address":"10.0.0.1","monitor":"none"}]}`, "is not monitored on the BIG-IP"},
+		{`"membersReference":{"items":[{"name":"web:80","partition":"Common","address":"10.0.0.1","session":"user-disabled","state":"user-down"}]}`, "real server 10.0.0.1 port 80 is forced offline"},
+		{`"minActiveMembers":2,"membersReference":{"items":[{"name":"a:80","address":"10.0.0.1","priorityGroup":1},{"name":"b:80","address":"10.0.0.2"}]}`, "its priority groups (2 of them, at least 2 active members)"},
+		{`"monitor":"none"`, "it has no monitor, so there is no check"},
+	} {
+		s := importState("")
+		s.Pools = nil
+		if err := s.Add(ltm.KindPool, []byte(`{"fullPath":"/Common/web-pool",`+test.body+`}`)); err != nil {
+			t.Fatal(err)
+		}
+		if _, noted := ltm.Import(s, options.Owner, nil); !strings.Contains(notes(noted), "/Common/web-pool: ") || !strings.Contains(notes(noted), test.want) {
+			t.Errorf("%s:\n%s\nwant %s", test.body, notes(noted), test.want)
+		}
+	}
+}
+
+// TestImportForwarding: nPath is DR, with a tunnel TUN.
+func TestImportForwarding(t *testing.T) {
+	for profiles, method := range map[string]string{`[]`: "METHOD_DR TUNNEL_TYPE_UNSPECIFIED", `["/Common/ipip"]`: "METHOD_TUN TUNNEL_TYPE_IPIP", `[{"name":"gre","partition":"Common"}]`: "METHOD_TUN TUNNEL_TYPE_GRE"} {
+		s := ltm.State{Partition: "Common"}
+		if err := s.Add(ltm.KindVirtual, []byte(`{"fullPath":"/Common/web","destination":"/Common/192.0.2.1:80","ipProtocol":"tcp","pool":"/Common/p","translateAddress":"disabled","translatePort":"disabled"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Add(ltm.KindPool, []byte(`{"fullPath":"/Common/p","profiles":`+profiles+`,"membersReference":{"items":[{"name":"10.0.0.1:80","partition":"Common","address":"10.0.0.1"}]}}`)); err != nil {
+			t.Fatal(err)
+		}
+		found, _ := ltm.Import(s, options.Owner, nil)
+		if r := found[0].VirtualServer.RealServers[0]; r.Method.String()+" "+r.TunnelType.String() != method {
+			t.Errorf("%s: %v", profiles, r)
+		}
+	}
+}
+
 // TestImportGroups: priority groups are a sorry server, or the scheduler fo, or neither.
 func TestImportGroups(t *testing.T) {
 	build := func(active int, groups ...int) *forwardv1.VirtualServer {
