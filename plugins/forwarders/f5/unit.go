@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (s *settings) open(logger hclog.Logger, dir string) ([]*unit, error) {
 		c, err := icontrol.New(icontrol.Options{
 			Address: a, Username: user, Password: password, RootCAs: roots, ServerName: s.ServerName,
 			RequestTimeout: time.Duration(s.RequestTimeout), CommitTimeout: time.Duration(s.CommitTimeout),
-			Allowed: s.allowed(), Logger: logger,
+			Allowed: s.allowed(), Logger: logger, Keeper: keeper(dir, a),
 		})
 		if err != nil {
 			return nil, err
@@ -83,6 +84,19 @@ func (s *settings) open(logger hclog.Logger, dir string) ([]*unit, error) {
 		units = append(units, &unit{address: a, client: c})
 	}
 	return units, nil
+}
+
+// keeper holds the token of one unit for the process that comes after this one.
+func keeper(dir, address string) icontrol.Keeper {
+	if dir == "" {
+		return nil
+	}
+	return icontrol.KeepIn(filepath.Join(dir, "token-"+strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || r == ':' {
+			return '_'
+		}
+		return r
+	}, address)))
 }
 
 // allowed keeps requests to the partition. What an import reads may be anywhere.
