@@ -137,7 +137,10 @@ func (u *Unit) note(c *call, t target) {
 	if path == "" && c.method == http.MethodPost {
 		name, _ := c.body["name"].(string)
 		partition, _ := c.body["partition"].(string)
-		if partition == "" {
+		switch {
+		case partition == "" && t.owner != "":
+			partition = strings.Split(t.owner, "/")[1]
+		case partition == "":
 			partition = "Common"
 		}
 		switch {

@@ -107,16 +107,20 @@ func (t *Table) Get(id, user string, now time.Time) (*Token, error) {
 	return o, nil
 }
 
-// Extend gives a token another life, from now on.
+// Extend gives a token another life, from now on, but not beyond what is the longest since
+// it was made.
 func (t *Table) Extend(id, user string, timeout time.Duration, now time.Time) (*Token, error) {
 	o, err := t.Get(id, user, now)
 	if err != nil {
 		return nil, err
 	}
-	if timeout > Longest || now.Add(timeout).After(o.Start.Add(Longest)) {
+	if timeout > Longest {
 		return nil, &Error{406, fmt.Sprintf("Auth-token absolute timeout (%d seconds) exceeded", int(Longest.Seconds()))}
 	}
 	o.Timeout, o.Updated, o.Expires = timeout, now, now.Add(timeout)
+	if end := o.Start.Add(Longest); o.Expires.After(end) {
+		o.Expires = end
+	}
 	return o, nil
 }
 

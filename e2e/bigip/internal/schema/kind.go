@@ -15,7 +15,8 @@ const (
 	Text Type = iota
 	// Choice is one of Words.
 	Choice
-	// Number is a JSON number from Min to Max. A string of digits is taken too.
+	// Number is a JSON number from Min to Max, or one of Words. A string of digits is taken
+	// too.
 	Number
 	// Digits is a number that travels as a string, or one of Words.
 	Digits

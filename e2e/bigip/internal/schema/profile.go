@@ -43,10 +43,10 @@ var profiles = []*Kind{
 	}),
 	profile("tcp", "tcp", []Field{
 		disabled("abc"), disabled("ackOnPush"), enabled("delayedAcks"), disabled("earlyRetransmit"),
-		digits("idleTimeout", "300", "indefinite"), number("initCwnd", 3), number("initRwnd", 3),
+		Field{Name: "idleTimeout", Type: Number, Default: 300, Words: []string{"indefinite"}}, number("initCwnd", 3), number("initRwnd", 3),
 		digits("ipTosToClient", "0", toS...), number("keepAliveInterval", 1800), choice("nagle", "disabled", "enabled", "auto"),
 		disabled("proxyOptions"), enabled("resetOnTimeout"), number("synRtoBase", 3000), enabled("timeWaitRecycle"),
-		digits("timeWaitTimeout", "2000", append([]string{"disabled"}, indefinite...)...),
+		Field{Name: "timeWaitTimeout", Type: Number, Default: 2000, Words: []string{"disabled", "indefinite", "immediate"}},
 	}),
 	profile("udp", "udp", []Field{
 		disabled("allowNoPayload"), disabled("datagramLoadBalancing"), digits("idleTimeout", "60", indefinite...),

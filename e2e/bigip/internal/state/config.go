@@ -70,15 +70,6 @@ func (c *Config) List(kind, owner string) []*Object {
 	return out
 }
 
-// ByOwner is the objects of a kind grouped by owner, each group in order.
-func (c *Config) ByOwner(kind string) map[string][]*Object {
-	out := map[string][]*Object{}
-	for _, o := range c.List(kind, "") {
-		out[o.Owner] = append(out[o.Owner], o)
-	}
-	return out
-}
-
 // Resolve finds the object that a reference points at: by its full path, or by a name
 // that is looked for in the partition and then in /Common.
 func (c *Config) Resolve(to []string, partition, name string) *Object {

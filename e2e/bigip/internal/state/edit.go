@@ -21,6 +21,22 @@ type Edit struct {
 	now        time.Time
 	// Transaction: other commands came before this one in the same change.
 	Transaction bool
+	// nodes finds nodes by address; nil until someone asks.
+	nodes map[where]*Object
+}
+
+func (e *Edit) put(o *Object) {
+	e.Config.put(o)
+	if e.nodes != nil && o.Kind.Path == "ltm/node" {
+		e.remember(o)
+	}
+}
+
+func (e *Edit) drop(o *Object) {
+	e.Config.drop(o)
+	if o.Kind.Path == "ltm/node" {
+		e.nodes = nil
+	}
 }
 
 // identity is what names an object in a body.
@@ -225,6 +241,12 @@ func (e *Edit) apply(o *Object, body map[string]any, creating bool) (int, *Error
 			return 0, unknown(name)
 		case f.Device, f.Fixed && !creating:
 			return 0, readOnly(name)
+		case f.Type == schema.Flag && body[name] == false && (f.Opposite == "" || body[f.Opposite] == true):
+			// Clients send both of a pair. What one alone means when it is false is not
+			// known: set refuses it.
+			delete(o.Values, name)
+			n++
+			continue
 		}
 		if err := e.set(o, f, o.Values, body[name]); err != nil {
 			return 0, err

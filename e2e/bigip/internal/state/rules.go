@@ -114,13 +114,20 @@ func (e *Edit) settleNode(old, o *Object, body map[string]any) *Error {
 
 // nodeAt finds the node with an address, which is unique on a device.
 func (e *Edit) nodeAt(w where) *Object {
-	for _, n := range e.kinds["ltm/node"] {
-		text, _ := n.Values["address"].(string)
-		if at, ok := e.parse(n.Partition, text); ok && at == w && text != "any6" {
-			return n
+	if e.nodes == nil {
+		e.nodes = map[where]*Object{}
+		for _, n := range e.kinds["ltm/node"] {
+			e.remember(n)
 		}
 	}
-	return nil
+	return e.nodes[w]
+}
+
+func (e *Edit) remember(node *Object) {
+	text, _ := node.Values["address"].(string)
+	if w, ok := e.parse(node.Partition, text); ok && text != "any6" {
+		e.nodes[w] = node
+	}
 }
 
 func nodePath(member *Object) string {

@@ -27,6 +27,10 @@ func (e *Edit) set(o *Object, f *schema.Field, values map[string]any, v any) *Er
 			return nil
 		}
 	case schema.Number:
+		if s, ok := v.(string); ok && slices.Contains(f.Words, s) {
+			values[f.Name] = s
+			return nil
+		}
 		if n, ok := whole(v); ok && n >= f.Min && (f.Max == 0 || n <= f.Max) {
 			values[f.Name] = n
 			return nil
@@ -217,7 +221,7 @@ func (e *Edit) setRefObjects(o *Object, f *schema.Field, values map[string]any, 
 		}
 		entry := defaults(f.Fields)
 		for _, property := range slices.Sorted(maps.Keys(body)) {
-			if property == "name" || property == "partition" {
+			if slices.Contains(identity, property) {
 				continue
 			}
 			own := f.Find(property)
@@ -337,11 +341,14 @@ func ParseMonitor(text string) (least int, names []string, ok bool) {
 		rest = strings.TrimSpace(rest)
 		rest, found := strings.CutPrefix(rest, "of")
 		rest = strings.TrimSpace(rest)
-		if err != nil || n < 1 || !found || !strings.HasPrefix(rest, "{") || !strings.HasSuffix(rest, "}") {
-			return 0, nil, false
+		// Clients leave the braces out, because older devices refused them.
+		if inner, braced := strings.CutPrefix(rest, "{"); braced {
+			inner, closed := strings.CutSuffix(inner, "}")
+			found = found && closed
+			rest = inner
 		}
-		names = strings.Fields(rest[1 : len(rest)-1])
-		return n, names, len(names) >= n
+		names = strings.Fields(rest)
+		return n, names, err == nil && found && n >= 1 && len(names) >= n
 	}
 	for i, word := range strings.Fields(text) {
 		if i%2 == 1 {
