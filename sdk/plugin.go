@@ -231,6 +231,13 @@ type MemberKeeper interface {
 	KeepsMembers()
 }
 
+// Marker is an optional ability of a Forwarder (the feature marks): its platform keeps the
+// mark of an owner, so that it knows by itself what is ours. What bears the mark and is not
+// wanted is removed.
+type Marker interface {
+	MarksItsOwn()
+}
+
 // Holder is an optional ability of a Forwarder (the feature hold): it leaves its platform to
 // another director until the next Apply. Earlier requests are forgotten.
 type Holder interface {

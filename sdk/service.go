@@ -36,6 +36,7 @@ const (
 	featureValidateService = "validate-service"
 	featureMembers         = "members"
 	featureHold            = "hold"
+	featureMarks           = "marks"
 	featureImport          = "import"
 )
 
@@ -73,8 +74,9 @@ func (s *pluginService) forwarderFeatures() map[string]bool {
 	_, validates := s.plugin.Forwarder.(ServiceValidator)
 	_, keeps := s.plugin.Forwarder.(MemberKeeper)
 	_, holds := s.plugin.Forwarder.(Holder)
+	_, marks := s.plugin.Forwarder.(Marker)
 	_, imports := s.plugin.Forwarder.(Importer)
-	return map[string]bool{featureValidateService: validates, featureMembers: keeps, featureHold: holds, featureImport: imports}
+	return map[string]bool{featureValidateService: validates, featureMembers: keeps, featureHold: holds, featureMarks: marks, featureImport: imports}
 }
 
 // Validate asks each kind about its items.
@@ -114,6 +116,9 @@ func (s *pluginService) validate(item *pluginv1.ValidateItem) (problems []Proble
 	}
 	switch a := ability.(type) {
 	case ServiceValidator:
+		if !hasParameters(item.GetParametersJson()) {
+			return nil // no virtual server, nothing to say
+		}
 		v := &forwardv1.VirtualServer{}
 		if err := protojson.Unmarshal(item.GetParametersJson(), v); err != nil {
 			return []Problem{{Message: fmt.Sprintf("the virtual server cannot be read: %v", err)}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -19,6 +20,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/poise-lb/poise/e2e/bigip"
+	"github.com/poise-lb/poise/plugins/forwarders/f5"
 	"github.com/poise-lb/poise/sdk/plugintest"
 	"github.com/poise-lb/poise/sdk/plugintest/conform"
 )
@@ -154,6 +157,23 @@ func serveLines(t *testing.T, say func(c net.Conn, line string)) netip.AddrPort 
 	return addrPort(l.Addr())
 }
 
+// bigipParameters are those of an instance on a simulated BIG-IP. Stop and start are many:
+// the administrator may have any number of tokens.
+func bigipParameters(t *testing.T) string {
+	t.Helper()
+	u := bigip.New(bigip.Options{Partitions: []string{"lab"}})
+	if err := u.Start(""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	dir := t.TempDir()
+	ca, credentials := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "credentials")
+	if err := errors.Join(os.WriteFile(ca, u.CA(), 0o644), os.WriteFile(credentials, []byte("admin\nadmin\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf(`{"addresses": [%q], "partition": "lab", "ca": %q, "credentials_file": %q, "server_name": "localhost"}`, u.Addr(), ca, credentials)
+}
+
 // thorough are the types that go through every requirement in a short run: one of each way
 // that the sdk has to run probes. Schedule, sets and verdicts are the sdk's for all; of the
 // others it is what their own code does.
@@ -174,6 +194,9 @@ func TestConform(t *testing.T) {
 		o := conform.Options{
 			Path: self, Args: []string{a.name}, Env: []string{envRun + "=1"}, Touch: a.name == "null",
 			Types: map[string]conform.Type{}, Parallel: 6,
+		}
+		if a.name == f5.Type {
+			o.Parameters, o.Touch = bigipParameters(t), true
 		}
 		if a.name == "script" {
 			o.Parallel = 2 // a process for each probe is work, not waiting

@@ -98,6 +98,9 @@ func (f *Forwarder) Schema() json.RawMessage {
 // KeepsMembers says that a real server that is down stays in its pool.
 func (f *Forwarder) KeepsMembers() {}
 
+// MarksItsOwn says that objects of ours bear a mark.
+func (f *Forwarder) MarksItsOwn() {}
+
 // ValidateSettings says what is wrong with the parameters of an instance.
 func (f *Forwarder) ValidateSettings(parameters json.RawMessage) []sdk.Problem {
 	s, problems := parseSettings(parameters)

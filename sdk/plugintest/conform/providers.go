@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -204,15 +205,23 @@ func apply(r *run) error {
 	if _, err := r.put(2, key); status.Code(err) != codes.Aborted {
 		return fmt.Errorf("apply of generation 2 after 6: %v, want Aborted", err)
 	}
-	// Not told that it is ours, the forwarder has to leave it.
+	info, err := r.process.plugin.Describe(r.ctx, &pluginv1.DescribeRequest{})
+	if err != nil {
+		return fmt.Errorf("describe: %w", err)
+	}
+	marks := slices.Contains(info.GetFeatures(), "marks")
+	// Not told that it is ours, the forwarder has to leave it, unless it bears our mark.
 	if _, err := r.put(7, nil); err != nil {
 		return fmt.Errorf("apply an empty table: %w", err)
 	}
 	if got, err = r.holds(); err != nil {
 		return err
 	}
-	if got == nil {
+	switch {
+	case got == nil && !marks:
 		return errors.New("a service that is neither wanted nor owned is gone")
+	case got != nil && marks:
+		return fmt.Errorf("a service that bears our mark and is not wanted is still there: %v", got)
 	}
 	if _, err := r.put(8, key); err != nil {
 		return fmt.Errorf("apply an empty table: %w", err)

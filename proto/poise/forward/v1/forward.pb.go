@@ -1038,7 +1038,8 @@ type ApplyRequest struct {
 	VirtualServers []*VirtualServer `protobuf:"bytes,2,rep,name=virtual_servers,json=virtualServers,proto3" json:"virtual_servers,omitempty"`
 	// Keys of services that the daemon made, now or earlier: of these, one that is not
 	// in virtual_servers is removed. Services that are in neither are foreign: they are
-	// reported and left alone.
+	// reported and left alone. A forwarder with the feature "marks" knows by itself which are
+	// ours.
 	Owned []*ServiceKey `protobuf:"bytes,3,rep,name=owned,proto3" json:"owned,omitempty"`
 	// Connection sync as it should be; absent: none of ours.
 	ConnectionSync *ConnectionSync `protobuf:"bytes,4,opt,name=connection_sync,json=connectionSync,proto3" json:"connection_sync,omitempty"`

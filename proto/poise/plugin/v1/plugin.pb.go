@@ -255,6 +255,8 @@ type DescribeResponse struct {
 	//	                 server that is not needed.
 	//	hold             A forwarder that leaves its platform to another director (Apply
 	//	                 with hold).
+	//	marks            A forwarder whose platform keeps the mark of an owner: what bears ours
+	//	                 and is not wanted is removed, whatever Apply says is owned.
 	//	import           A forwarder that serves Import.
 	Features      []string `protobuf:"bytes,4,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
