@@ -9,8 +9,7 @@ import (
 // BenchmarkFarm is what one change among 2,000 real servers costs here: the translation
 // of the request, the partition as read, the difference.
 func BenchmarkFarm(b *testing.B) {
-	d, request := newDevice(), farm()
-	settle(b, d, want(b, request...))
+	d, request := farmDevice(b), farm()
 	actual := state(b, d)
 	request[7].RealServers[3].Offline = true
 	b.Run("Want", func(b *testing.B) {

@@ -18,6 +18,8 @@ type device struct {
 	objects map[string]map[string]map[string]any
 	// members by path of the pool.
 	members map[string]map[string]map[string]any
+	// before is what the transaction found: what was attached then is still seen in use.
+	before *device
 }
 
 func newDevice() *device {
@@ -48,6 +50,7 @@ func (d *device) run(plan ltm.Plan) error {
 			return fmt.Errorf("a transaction of %d commands", n)
 		}
 		next := d.clone()
+		next.before = d
 		for _, p := range t.Parts {
 			if names[p.Name] {
 				return fmt.Errorf("two parts are called %s", p.Name)
@@ -62,7 +65,7 @@ func (d *device) run(plan ltm.Plan) error {
 				}
 			}
 		}
-		*d = *next
+		*d, d.before = *next, nil
 	}
 	return nil
 }
@@ -260,6 +263,11 @@ func nodeOf(member string) string {
 }
 
 func (d *device) remove(kind, name string) error {
+	if strings.Contains(kind, "/") && d.before != nil {
+		if err := d.before.clone().remove(kind, name); err != nil {
+			return fmt.Errorf("when the transaction began: %w", err)
+		}
+	}
 	for other, v := range d.kind("virtual") {
 		var refs []string
 		for _, key := range []string{"profiles", "persist"} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -63,6 +64,21 @@ func state(t testing.TB, d *device) ltm.State {
 	return s
 }
 
+var farmMade = sync.OnceValue(func() *device {
+	d := newDevice()
+	w, _ := ltm.Want(farm(), options)
+	if err := d.run(ltm.Diff(ltm.State{Partition: "P"}, w)); err != nil {
+		panic(err)
+	}
+	return d
+})
+
+// farmDevice holds the farm; it is made once.
+func farmDevice(t testing.TB) *device {
+	t.Helper()
+	return farmMade().clone()
+}
+
 // settle carries out plans until there is nothing left, which has to be soon.
 func settle(t testing.TB, d *device, w ltm.Wanted) []ltm.Plan {
 	t.Helper()
@@ -90,6 +106,20 @@ func TestFarmFromNothing(t *testing.T) {
 		t.Errorf("%d commands, want at most 3 for each of 100 pools and 10 more", n)
 	}
 	for i, tr := range plan.Transactions {
+		made := map[string]bool{}
+		for _, c := range tr.Commands() {
+			made[c.Path] = true
+			if name, ok := c.Body["destination"].(string); ok {
+				delete(made, name)
+			} else if c.Path == ltm.KindVirtualAddress.Collection() {
+				made[fmt.Sprintf("/P/%s:80", c.Body["name"])] = true
+			}
+		}
+		for name := range made {
+			if strings.HasPrefix(name, "/P/") {
+				t.Errorf("transaction %d makes the address of %s without it", i, name)
+			}
+		}
 		if n := len(tr.Commands()); n > 100 {
 			t.Errorf("transaction %d has %d commands", i, n)
 		}
@@ -97,16 +127,18 @@ func TestFarmFromNothing(t *testing.T) {
 	if n := len(plan.Transactions); n != 4 {
 		t.Errorf("%d transactions, want 4", n)
 	}
-	settle(t, d, w)
+	d = farmDevice(t)
+	if plan := ltm.Diff(state(t, d), w); plan.Count() > 0 || len(plan.Refusals) > 0 {
+		t.Errorf("not settled: %+v", plan)
+	}
 	if n := len(d.kind("node")); n != 2000 {
 		t.Errorf("%d nodes, want 2000", n)
 	}
 }
 
 func TestOneWeight(t *testing.T) {
-	d, request := newDevice(), farm()
-	settle(t, d, want(t, request...))
-	for _, weight := range []uint32{0, 1, 3, 5} {
+	d, request := farmDevice(t), farm()
+	for _, weight := range []uint32{0, 5} {
 		request[7].RealServers[3].Weight = weight
 		plan := settle(t, d, want(t, request...))[0]
 		// Begin and commit are two writes.
@@ -117,8 +149,7 @@ func TestOneWeight(t *testing.T) {
 }
 
 func TestOfflineIsOneCommand(t *testing.T) {
-	d, request := newDevice(), farm()
-	settle(t, d, want(t, request...))
+	d, request := farmDevice(t), farm()
 	request[7].RealServers[3].Offline = true
 	plan := settle(t, d, want(t, request...))[0]
 	commands := plan.Transactions[0].Commands()
@@ -276,5 +307,46 @@ func TestWithout(t *testing.T) {
 	rest, left := plan.Transactions[0].Without(failed)
 	if len(rest.Parts) != 5 || len(left) != 1 || !proto.Equal(left[0].Key, v.Key) || !failed["poise_tcp_192.0.2.1_80"] {
 		t.Errorf("%+v left out", left)
+	}
+}
+
+// TestAnnouncing: an address falls silent before anything else is changed on it, and is
+// announced after.
+func TestAnnouncing(t *testing.T) {
+	d, v := newDevice(), service("192.0.2.1", 80, server("10.0.0.1", 80, 1))
+	settle(t, d, want(t, v))
+	for _, test := range []struct{ parameters, first, last string }{
+		{`{"same_address":true,"mirror":true}`, "map[arp:disabled icmpEcho:disabled]", "map[mirror:enabled]"},
+		{`{}`, "map[mirror:disabled]", "map[arp:enabled icmpEcho:enabled]"},
+	} {
+		v.ParametersJson = []byte(test.parameters)
+		commands := ltm.Diff(state(t, d), want(t, v)).Transactions[0].Commands()
+		if len(commands) != 2 || fmt.Sprint(commands[0].Body) != test.first || fmt.Sprint(commands[1].Body) != test.last {
+			t.Errorf("%s: %+v", test.parameters, commands)
+		}
+		settle(t, d, want(t, v))
+	}
+}
+
+// TestSessionAndState are written together: one of them alone says something else.
+func TestSessionAndState(t *testing.T) {
+	d, v := newDevice(), service("192.0.2.1", 80, server("10.0.0.1", 80, 1))
+	for i, step := range []struct {
+		weight  uint32
+		offline bool
+		want    string
+	}{
+		{1, false, ""}, {0, false, "user-disabled user-up"}, {0, true, "user-disabled user-down"}, {0, false, "user-disabled user-up"},
+		{1, false, "user-enabled user-up"}, {1, true, "user-disabled user-down"}, {1, false, "user-enabled user-up"},
+	} {
+		v.RealServers[0].Weight, v.RealServers[0].Offline = step.weight, step.offline
+		plan := settle(t, d, want(t, v))[0]
+		if i == 0 {
+			continue
+		}
+		body := plan.Transactions[0].Commands()[0].Body
+		if got := fmt.Sprint(body["session"], " ", body["state"]); got != step.want {
+			t.Errorf("step %d: %s, want %s", i, got, step.want)
+		}
 	}
 }

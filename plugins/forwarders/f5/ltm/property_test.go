@@ -72,6 +72,7 @@ func drawForeign(t *rapid.T, d *device) *device {
 		d.kind(kind)[path], before.kind(kind)[path] = o, maps.Clone(o)
 	}
 	add("node", "/P/web1", map[string]any{"address": "10.0.0.1", "description": "of others"})
+	add("node", "/P/10.0.0.3", map[string]any{"address": "10.0.0.3"})
 	add("node", "/P/10.0.0.77", map[string]any{"address": "10.0.0.77"})
 	add("node", "/Common/web2", map[string]any{"address": "10.0.0.2"})
 	add("pool", "/P/theirs", map[string]any{"slowRampTime": 10})
