@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/poise-lb/poise/e2e/bigip"
+	"github.com/poise-lb/poise/e2e/lab"
 )
 
 // interpreter is Debian's: the collection's modules need its packages.
@@ -34,6 +35,21 @@ func missing() string {
 		return "the collection f5networks.f5_modules of Debian's package ansible"
 	}
 	return ""
+}
+
+// alone waits for labs to end: they run ahead of everything else, and playbooks take all
+// the processors that there are.
+func alone(t *testing.T) {
+	t.Helper()
+	root, err := lab.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := lab.Lock(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(unlock)
 }
 
 // apart puts the goroutine into a network namespace of its own, with a loopback.
@@ -161,6 +177,7 @@ func TestCollection(t *testing.T) {
 		}
 		t.Skip("takes ", why)
 	}
+	alone(t)
 	apart(t)
 	u := bigip.New(bigip.Options{Partitions: []string{"virtuals"}})
 	u.AddForeign("Common", "virtuals")
