@@ -33,8 +33,13 @@ func (d *draft) finishForwarders() {
 			}
 		}
 	}
-	for _, f := range d.config.Forwarders {
+	for i, f := range d.config.Forwarders {
 		at := d.forwarders[f.ID()]
+		for _, other := range d.config.Forwarders[:i] {
+			if f.SamePlace(other) {
+				d.errorf(at.place, "forwarders %s and %s are one partition of one appliance with one mark: each would remove what the other one makes; make them one, or give each a partition or an instance of its own", other.ID(), f.ID())
+			}
+		}
 		if f.Group != "" && !slices.Contains(groupNames(d.config), f.Group) {
 			d.errorf(d.partOf(at, "/group"), "forwarder %s follows the failover group %s, which does not exist%s", f.ID(), f.Group, meant(f.Group, groupNames(d.config)))
 		}

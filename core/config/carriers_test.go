@@ -23,7 +23,7 @@ func drawForwarders(t *rapid.T, c *model.Config) {
 	for _, name := range names {
 		f := model.ForwarderInstance{Type: "f5", Name: name, Parameters: drawParameters(t)}
 		if rapid.Bool().Draw(t, "files") {
-			f.Parameters = `{"addresses":["192.0.2.10:443"],"ca":"/etc/ca.pem","credentials_file":"/etc/x/../f5"}`
+			f.Parameters = fmt.Sprintf(`{"addresses":["192.0.2.10:443"],"ca":"/etc/ca.pem","credentials_file":"/etc/x/../f5","partition":%q}`, name)
 		}
 		if n := len(c.FailoverGroups); n > 0 && rapid.Bool().Draw(t, "grouped") {
 			f.Group = c.FailoverGroups[rapid.IntRange(0, n-1).Draw(t, "group")].Name
@@ -286,6 +286,32 @@ func TestParseServiceKey(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q is %s, want %s", text, got, want)
+		}
+	}
+}
+
+// TestOnePlaceTwice: two instances that take each other's objects for their own.
+func TestOnePlaceTwice(t *testing.T) {
+	for name, test := range map[string]struct {
+		other string
+		fails bool
+	}{
+		"the same":                {`addresses: ["192.0.2.10:443"], partition: poise`, true},
+		"another partition":       {`addresses: [192.0.2.10], partition: other`, false},
+		"an instance of its own":  {`addresses: [192.0.2.10], partition: poise, instance: b`, false},
+		"another pair of devices": {`addresses: [192.0.2.12], partition: poise`, false},
+	} {
+		path := filepath.Join(t.TempDir(), "a.yaml")
+		text := "forwarders:\n  a: {type: f5, addresses: [192.0.2.11, 192.0.2.10], partition: poise}\n  b: {type: f5, " + test.other + "}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := Load(path, Options{})
+		told := slices.ContainsFunc(r.Problems, func(p Problem) bool {
+			return p.Severity == Error && p.Line == 3 && p.File == path
+		})
+		if told != test.fails {
+			t.Errorf("%s: %v", name, r.Problems)
 		}
 	}
 }
