@@ -72,6 +72,12 @@ func (d *Daemon) adoptFrom(id string, services []model.Service) {
 		at[services[i].Key] = &services[i]
 	}
 	var out []model.Service
+	// Who is not in a table may be new: what an appliance has offline was there before.
+	known := slices.Clone(d.store.Owned().RealServers)
+	settled := needsForwarder(c) && known != nil
+	if known == nil {
+		known = []model.RealServerKey{}
+	}
 	for i := range c.VirtualServers {
 		v := &c.VirtualServers[i]
 		if slices.ContainsFunc(v.Carriers, func(k model.Carrier) bool { return k.Forwarder == c.Forwarder }) {
@@ -84,11 +90,21 @@ func (d *Daemon) adoptFrom(id string, services []model.Service) {
 				// What is offline is not in the table, in the words of a director.
 				adopted.Destinations = slices.DeleteFunc(slices.Clone(s.Destinations), func(m model.Destination) bool { return m.Offline || m.Sorry })
 				out = append(out, adopted)
+				for _, m := range s.Destinations {
+					if m.Offline {
+						known = append(known, model.RealServerKey{Service: v.Key, Addr: m.Addr})
+					}
+				}
+				for _, r := range v.RealServers {
+					if !settled {
+						known = append(known, model.RealServerKey{Service: v.Key, Addr: r.Addr})
+					}
+				}
 				break
 			}
 		}
 	}
-	d.engine.Adopt(id, out, d.store.Owned().RealServers)
+	d.engine.Adopt(id, out, known)
 	if !needsForwarder(c) {
 		d.adoptedOnce.Do(func() { close(d.adopted) })
 	}
@@ -101,17 +117,19 @@ func (marked) Owned() ([]model.ServiceKey, bool) { return nil, false }
 func (marked) Intend(model.ForwardSet) error     { return nil }
 func (marked) Settle(model.ForwardSet) error     { return nil }
 
-// withdrawAppliance takes down what is ours on an appliance that is not configured any
-// more, and ends its process.
-func (d *Daemon) withdrawAppliance(name string) {
+// removeAppliance takes down what is ours on an appliance that is not configured any more,
+// and ends its process. One that has another name now keeps what it has.
+func (d *Daemon) removeAppliance(f model.ForwarderInstance, next *model.Config) {
+	name := f.Process()
 	d.mu.Lock()
 	a := d.appliances[name]
 	d.mu.Unlock()
-	if a != nil {
+	if a != nil && !slices.ContainsFunc(next.Forwarders, f.SamePlace) {
 		ctx, cancel := context.WithTimeout(context.Background(), applianceStop)
 		if _, writes := a.Wanted(); writes {
 			if err := a.Withdraw(ctx); err != nil {
 				d.logger.Error("appliance still has what poise made", "plugin", name, "error", err)
+				d.tell(time.Now(), "table", f.ID(), fmt.Sprintf("is not configured any more, and still has what poise made: %v; remove it there, or configure it again for a moment", err))
 			}
 		}
 		cancel()

@@ -91,7 +91,7 @@ func needed(c *model.Config, known *catalog, leftovers bool) []process {
 	}
 	for _, p := range c.Plugins {
 		if !isBuiltin(p.Name) && instanceOf(c, p.Name) == nil {
-			out = append(out, processNamed(p.Name))
+			out = append(out, processNamed(c, p.Name))
 		}
 	}
 	return out
@@ -128,10 +128,14 @@ func processOf(c *model.Check) string {
 	return name
 }
 
-// processNamed is one of poise's own, or the operator's, which has nothing by default.
-func processNamed(name string) process {
+// processNamed is one of poise's own, an appliance's, or the operator's, which has nothing by
+// default.
+func processNamed(c *model.Config, name string) process {
 	if isBuiltin(name) {
 		return builtinProcess(name)
+	}
+	if f := instanceOf(c, name); f != nil {
+		return instanceProcess(*f)
 	}
 	return process{name: name}
 }

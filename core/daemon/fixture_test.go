@@ -59,6 +59,8 @@ func serveFixture(args []string) {
 			f.types = strings.Fields(string(text))
 		case a == "null":
 			f.name, f.forward = a, true
+		case a == "f5":
+			serveAppliance()
 		case isBuiltin(a):
 			f.name = a
 			for kind, process := range builtinChecks {

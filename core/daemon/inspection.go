@@ -130,7 +130,7 @@ func (i inspection) verify() map[string]bool {
 				set.Name, config.Meant(set.Name, builtinNames()), set.Name))
 			continue
 		}
-		spec, err := i.options.spec(&i.loaded.config, processNamed(set.Name))
+		spec, err := i.options.spec(&i.loaded.config, processNamed(&i.loaded.config, set.Name))
 		if err != nil {
 			continue // poised does not start without poise-plugin, and says so
 		}

@@ -15,6 +15,8 @@ type loaded struct {
 	config   model.Config
 	catalog  *catalog
 	problems []config.Problem
+	// locate finds an instance of a forwarder in the files.
+	locate func(id, pointer string) (file string, line int)
 }
 
 func (l loaded) hasErrors() bool {
@@ -37,18 +39,34 @@ func (l loaded) of(s config.Severity) []string {
 // director does not stay down because one part of it is broken.
 func load(ctx context.Context, o Options, inspect inspector, start bool) loaded {
 	result := config.Load(o.ConfigFile, config.Options{ConfigID: o.ConfigID})
-	l := loaded{config: result.Config, catalog: newCatalog(), problems: result.Problems}
+	l := loaded{config: result.Config, catalog: newCatalog(), problems: result.Problems, locate: result.LocateForwarder}
 	if result.HasErrors() {
 		return l
 	}
 	if o.OnlyFailover {
-		l.config.VirtualServers, l.config.ConnectionSync = nil, nil
+		// An appliance without virtual servers would be emptied.
+		l.config.VirtualServers, l.config.ConnectionSync, l.config.Forwarders = nil, nil, nil
 	}
 	if o.OnlyServices {
 		l.config.FailoverGroups, l.config.ConnectionSync = nil, nil
+		l.problems = append(l.problems, roleless(&result)...)
 	}
 	inspection{options: o, result: &result, loaded: &l, inspect: inspect, start: start, seen: map[config.Problem]bool{}}.run(ctx)
 	return l
+}
+
+// roleless warns of appliances whose failover group is left out: nobody knows which director
+// is to write, and two that do would undo each other's work.
+func roleless(result *config.Result) (out []config.Problem) {
+	for _, f := range result.Config.Forwarders {
+		if f.Group == "" {
+			continue
+		}
+		file, line := result.LocateForwarder(f.ID(), "/group")
+		out = append(out, config.Problem{File: file, Line: line, Severity: config.Warning, Message: fmt.Sprintf(
+			"nothing is written to %s: without failover groups (-C) group %s is never master; remove group, and let one director alone have %s", f.ID(), f.Group, f.ID())})
+	}
+	return out
 }
 
 // Test checks the configuration and prints what it finds. It says whether the

@@ -126,7 +126,7 @@ func TestTypesHaveTheirProcess(t *testing.T) {
 				t.Errorf("asked %v, want %v; %v", f.asked, test.asked, l.problems)
 			}
 			for name, spec := range f.specs {
-				if len(spec.Capabilities) > 0 || spec.User != processNamed(name).user {
+				if len(spec.Capabilities) > 0 || spec.User != processNamed(&l.config, name).user {
 					t.Errorf("%s is asked as %q with %v", name, spec.User, spec.Capabilities)
 				}
 			}

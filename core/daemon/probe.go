@@ -60,7 +60,8 @@ func (d *Daemon) probeAlone(ctx context.Context, name string, check *model.Check
 	if d.isStopping() {
 		return checker.Probed{}, errors.New("poised is stopping: no plugin is started any more")
 	}
-	spec, err := d.options.spec(d.config.Load(), processNamed(name))
+	c := d.config.Load()
+	spec, err := d.options.spec(c, processNamed(c, name))
 	if err != nil {
 		return checker.Probed{}, err
 	}

@@ -25,7 +25,7 @@ func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 	d.inspections.turn()
 	l := load(ctx, d.options, d.inspections.inspect, false)
 	if !l.hasErrors() {
-		l.problems = append(l.problems, d.refuseChange(&l.config)...)
+		l.problems = append(l.problems, d.refuseChange(&l)...)
 	}
 	d.logProblems(l)
 	if l.hasErrors() {
@@ -42,13 +42,21 @@ func (d *Daemon) Reload(ctx context.Context) (warnings []string, err error) {
 }
 
 // refuseChange finds what cannot change while the daemon runs.
-func (d *Daemon) refuseChange(next *model.Config) []config.Problem {
-	now := d.config.Load()
-	if now.Forwarder == next.Forwarder || !needsForwarder(now) {
-		return nil
+func (d *Daemon) refuseChange(l *loaded) (out []config.Problem) {
+	now, next := d.config.Load(), &l.config
+	for _, f := range next.Forwarders {
+		if old := instanceOf(now, f.Process()); old != nil && f.Elsewhere(*old) {
+			file, line := l.locate(f.ID(), "")
+			out = append(out, config.Problem{File: file, Line: line, Severity: config.Error, Message: fmt.Sprintf(
+				"forwarder %s: addresses, partition, mark and instance cannot change to those of another place while poised runs: what it has made would stay where it is, and nobody would take failed real servers out there; "+
+					"give the new place another name, and the old one is taken down, or restart poised if it is the same under another name", f.ID())})
+		}
 	}
-	return []config.Problem{{File: d.options.ConfigFile, Line: 1, Severity: config.Error,
-		Message: fmt.Sprintf("forwarder: cannot change from %s to %s while poised runs; restart it", now.Forwarder, next.Forwarder)}}
+	if now.Forwarder == next.Forwarder || !needsForwarder(now) {
+		return out
+	}
+	return append(out, config.Problem{File: d.options.ConfigFile, Line: 1, Severity: config.Error,
+		Message: fmt.Sprintf("forwarder: cannot change from %s to %s while poised runs; restart it", now.Forwarder, next.Forwarder)})
 }
 
 // put puts a configuration in force: the sets follow from the engine, the processes
@@ -94,7 +102,7 @@ func (d *Daemon) put(ctx context.Context, l *loaded) {
 	for _, running := range d.Plugins() {
 		switch {
 		case before != nil && instanceOf(before, running.Name) != nil && instanceOf(c, running.Name) == nil:
-			d.withdrawAppliance(running.Name)
+			d.removeAppliance(*instanceOf(before, running.Name), c)
 		case slices.ContainsFunc(wanted, func(p process) bool { return p.name == running.Name }):
 		case running.Name == c.Forwarder:
 			d.stopTable(pluginv1.StopMode_STOP_MODE_WITHDRAW)

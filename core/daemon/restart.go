@@ -36,14 +36,14 @@ func (d *Daemon) RestartPlugin(ctx context.Context, name string) (previous strin
 	d.tell(time.Now(), "plugin", name, "is restarted by an operator")
 	d.replaceOffers(name, info)
 	_ = d.stopProcess(name, pluginv1.StopMode_STOP_MODE_LEAVE, tableStop) // told
-	d.startProcess(c, processNamed(name))
+	d.startProcess(c, processNamed(c, name))
 	return previous, d.awaitRunning(ctx, name)
 }
 
 // examine looks at the executable of a process that is there now: one that could not take
 // the place of the one that runs is not given it.
 func (d *Daemon) examine(ctx context.Context, c *model.Config, name string) (*pluginv1.DescribeResponse, error) {
-	spec, err := d.options.spec(c, processNamed(name))
+	spec, err := d.options.spec(c, processNamed(c, name))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (d *Daemon) DescribePlugin(ctx context.Context, name string) (control.Descr
 		return control.Description{}, errors.New("poised has not read its configuration yet: try again")
 	}
 	process, checkType := name, ""
-	if !isBuiltin(name) && settings(c, name).Path == "" {
+	if !isBuiltin(name) && instanceOf(c, name) == nil && settings(c, name).Path == "" {
 		process, checkType = known.processOf(&model.Check{Type: name}), name
 		if process == "" {
 			return control.Description{}, fmt.Errorf("there is no plugin and no type %s", name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ const (
 	// applianceStop bounds the removal of what poise has made on an appliance that is not
 	// configured any more.
 	applianceStop = 30 * time.Second
+	// applianceEnd bounds the end of its process: what was written is saved there, which takes
+	// an appliance seconds.
+	applianceEnd = 10 * time.Second
 )
 
 // notifySignals takes the daemon's signals for the rest of its life: one that comes
@@ -65,6 +69,10 @@ func (d *Daemon) stop() {
 	defer d.reloading.Unlock()
 	d.mu.Lock()
 	d.stopping = true
+	for _, a := range d.appliances {
+		// Who takes over writes from now on; what is there stays.
+		a.Hold()
+	}
 	d.mu.Unlock()
 	mode := func(leave bool) pluginv1.StopMode {
 		if leave {
@@ -79,9 +87,15 @@ func (d *Daemon) stop() {
 		table = pluginv1.StopMode_STOP_MODE_LEAVE
 	}
 	d.stopTable(table)
+	var ending sync.WaitGroup
 	for _, p := range d.Plugins() {
-		_ = d.stopProcess(p.Name, pluginv1.StopMode_STOP_MODE_LEAVE, checkersStop) // told
+		timeout := checkersStop
+		if instanceOf(d.config.Load(), p.Name) != nil {
+			timeout = applianceEnd
+		}
+		ending.Go(func() { _ = d.stopProcess(p.Name, pluginv1.StopMode_STOP_MODE_LEAVE, timeout) }) // told
 	}
+	ending.Wait()
 	d.probers.Close()
 	d.host.Close()
 	d.logger.Info("stopped")
