@@ -16,7 +16,10 @@ import (
 )
 
 // TestKills kills the plugin as often as there is time for; TestSoakKills 500 times.
-func TestKills(t *testing.T) { kills(t, 1000, 40*time.Second) }
+func TestKills(t *testing.T) {
+	t.Parallel()
+	kills(t, 500, 40*time.Second)
+}
 
 func TestSoakKills(t *testing.T) {
 	if os.Getenv("POISE_SOAK") == "" {

@@ -2,40 +2,13 @@ package ansible
 
 import (
 	"bytes"
-	"encoding/json"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/poise-lb/poise/e2e/bigip"
 	"github.com/poise-lb/poise/e2e/lab"
 )
-
-// interpreter is Debian's: the collection's modules need its packages.
-const interpreter = "/usr/bin/python3"
-
-// missing says why there can be no run.
-func missing() string {
-	if os.Geteuid() != 0 {
-		return "root's rights"
-	}
-	if _, err := exec.LookPath("ansible-playbook"); err != nil {
-		return "ansible (apt-get install ansible)"
-	}
-	if found, _ := filepath.Glob("/usr/lib/python3/dist-packages/ansible_collections/f5networks/f5_modules"); len(found) == 0 {
-		return "the collection f5networks.f5_modules of Debian's package ansible"
-	}
-	return ""
-}
 
 // alone waits for labs to end: they run ahead of everything else, and playbooks take all
 // the processors that there are.
@@ -52,102 +25,10 @@ func alone(t *testing.T) {
 	t.Cleanup(unlock)
 }
 
-// apart puts the goroutine into a network namespace of its own, with a loopback.
-// Processes that it starts are in it too.
-func apart(t *testing.T) {
-	t.Helper()
-	// The thread is not let go, and ends with the goroutine.
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	links, err := netlink.LinkList()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range links {
-		if l.Attrs().Name != "lo" && l.Attrs().Flags&net.FlagUp != 0 {
-			t.Fatalf("the namespace has %s", l.Attrs().Name)
-		}
-	}
-}
-
-// playbook is a run of ansible-playbook.
-type playbook struct {
-	*exec.Cmd
-	name     string
-	out, err bytes.Buffer
-}
-
-func start(t *testing.T, u *bigip.Unit, name string) *playbook {
-	t.Helper()
-	dir := t.TempDir()
-	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, u.CA(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	host, port, err := net.SplitHostPort(u.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	vars, err := json.Marshal(map[string]any{
-		"ansible_connection": "local", "ansible_python_interpreter": interpreter,
-		"provider": map[string]any{
-			"server": host, "server_port": number, "user": "admin", "password": "admin",
-			"validate_certs": true, "no_f5_teem": true,
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &playbook{name: name, Cmd: exec.CommandContext(t.Context(), "ansible-playbook", "-i", "localhost,", "-e", string(vars), "play.yml")}
-	p.Dir = filepath.Join("testdata", name)
-	p.Stdout, p.Stderr = &p.out, &p.err
-	p.Env = append(os.Environ(),
-		"HOME="+dir, "ANSIBLE_HOME="+dir, "ANSIBLE_LOCAL_TEMP="+dir, "ANSIBLE_REMOTE_TMP="+dir,
-		"ANSIBLE_STDOUT_CALLBACK=ansible.posix.json", "ANSIBLE_PIPELINING=true", "F5_TELEMETRY_OFF=true",
-		// Every request reads the authorities: one instead of all of the system's saves
-		// most of the time.
-		"SSL_CERT_FILE="+ca, "SSL_CERT_DIR="+dir,
-	)
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-type report struct {
-	Plays []struct {
-		Play  struct{ Name string }
-		Tasks []struct {
-			Task  struct{ Name string }
-			Hosts map[string]struct {
-				Changed, Failed bool
-				Msg             any
-			}
-		}
-	}
-}
-
 // check looks at each task of a run: changed the first time, and not the second.
-func (p *playbook) check(t *testing.T, plays, tasks int) {
+func check(t *testing.T, p *Playbook, plays, tasks int) {
 	t.Helper()
-	failed := p.Wait()
-	var r report
-	if err := json.Unmarshal(p.out.Bytes(), &r); err != nil {
-		t.Fatalf("%s: %v: %v\n%s%s", p.name, err, failed, p.out.Bytes(), p.err.Bytes())
-	}
+	r := p.Report(t)
 	seen := 0
 	for _, play := range r.Plays {
 		want := strings.HasSuffix(play.Play.Name, "first time")
@@ -164,21 +45,16 @@ func (p *playbook) check(t *testing.T, plays, tasks int) {
 			}
 		}
 	}
-	if failed != nil || len(r.Plays) != plays || seen != tasks {
-		t.Errorf("%s: %v, %d plays, %d tasks, want %d and %d\n%s", p.name, failed, len(r.Plays), seen, plays, tasks, p.err.Bytes())
+	if len(r.Plays) != plays || seen != tasks {
+		t.Errorf("%s: %d plays, %d tasks, want %d and %d", p.name, len(r.Plays), seen, plays, tasks)
 	}
 }
 
 // TestCollection runs both playbooks at once: they have a partition each.
 func TestCollection(t *testing.T) {
-	if why := missing(); why != "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("takes ", why)
-		}
-		t.Skip("takes ", why)
-	}
+	Need(t)
 	alone(t)
-	apart(t)
+	Apart(t)
 	u := bigip.New(bigip.Options{Partitions: []string{"virtuals"}})
 	u.AddForeign("Common", "virtuals")
 	foreign := u.Foreign()
@@ -187,9 +63,9 @@ func TestCollection(t *testing.T) {
 	}
 	defer u.Close()
 	began := time.Now()
-	pools, virtuals := start(t, u, "pools"), start(t, u, "virtuals")
-	pools.check(t, 6, 2*(6+6+4))
-	virtuals.check(t, 6, 2*(6+6+6))
+	pools, virtuals := Start(t, u, "testdata/pools/play.yml"), Start(t, u, "testdata/virtuals/play.yml")
+	check(t, pools, 6, 2*(6+6+4))
+	check(t, virtuals, 6, 2*(6+6+6))
 	t.Logf("%d requests in %s", len(u.Requests()), time.Since(began).Round(time.Second))
 
 	if got := u.Foreign(); !bytes.Equal(got, foreign) {
