@@ -16,8 +16,15 @@ import (
 func TestOtherDirectorsTurn(t *testing.T) {
 	t.Parallel()
 	ansible.Apart(t)
-	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}}
+	link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "lan0"}, PeerName: "lan1"}
 	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	other, err := netlink.LinkByName(link.PeerName)
+	if err == nil {
+		err = netlink.LinkSetUp(other)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	address, err := netlink.ParseAddr("192.0.2.10/24")
