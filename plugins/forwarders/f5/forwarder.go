@@ -2,6 +2,7 @@ package f5
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/poise-lb/poise/plugins/forwarders/f5/ltm"
@@ -31,6 +33,11 @@ const (
 	observeTime = 8 * time.Second
 	// closeTime bounds what is done on the units when the work ends.
 	closeTime = 5 * time.Second
+	// stopGrace is how long Stop waits for a pass before it ends it.
+	stopGrace = time.Second
+	// sameAgain is how long the same request again needs no look: any change of any virtual
+	// server makes the daemon send all of them, also those that are not ours.
+	sameAgain = 5 * time.Second
 )
 
 // Forwarder implements sdk.Forwarder on a BIG-IP, or a pair of them.
@@ -48,6 +55,9 @@ type Forwarder struct {
 	settings settings
 	pair     *pair
 	stopped  bool
+	// life ends, by end, with passes that would keep Stop waiting.
+	life context.Context
+	end  context.CancelFunc
 	// want is what the last request asked for; nil: nothing is written.
 	want       *request
 	generation uint64
@@ -57,6 +67,10 @@ type Forwarder struct {
 	// isOf is the unit that it was read of, readAt when; zero: it is not what is there now.
 	isOf   *unit
 	readAt time.Time
+	// stale: pools have been changed since they were read.
+	stale bool
+	// doneAt is when all that is wanted was last found or made so.
+	doneAt time.Time
 	// errors are those of the last pass, alarm is what keeps what was written from being
 	// synced and saved, told is what the daemon was told last of both.
 	errors  []*forwardv1.ObjectError
@@ -66,6 +80,8 @@ type Forwarder struct {
 	// unsaved: the active unit's disk does not have what was written.
 	unsaved bool
 	savedAt time.Time
+	// marker is a file that is there while unsaved, for the next process; empty: none.
+	marker string
 	// syncing: changes are on their way to the other unit.
 	syncing bool
 	// statsNext is the pool whose members' counters are read next; whoever holds the units
@@ -79,12 +95,25 @@ type Forwarder struct {
 type request struct {
 	generation uint64
 	services   []*forwardv1.VirtualServer
+	// digest is the same for the same virtual servers.
+	digest [sha256.Size]byte
+}
+
+func newRequest(r *forwardv1.ApplyRequest) (*request, error) {
+	out := &request{generation: r.GetGeneration(), services: r.GetVirtualServers()}
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(&forwardv1.ApplyRequest{VirtualServers: out.services})
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "the virtual servers cannot be read: %v", err)
+	}
+	out.digest = sha256.Sum256(text)
+	return out, nil
 }
 
 // New gives the forwarder; it speaks to nobody before Configure.
 func New() sdk.Forwarder {
+	life, end := context.WithCancel(context.Background())
 	return &Forwarder{
-		now: time.Now, device: make(chan struct{}, 1), applied: make(chan struct{}, 1),
+		now: time.Now, life: life, end: end, device: make(chan struct{}, 1), applied: make(chan struct{}, 1),
 		logger: hclog.NewNullLogger(), beat: time.Second,
 	}
 }
@@ -107,6 +136,9 @@ func (f *Forwarder) ValidateSettings(parameters json.RawMessage) []sdk.Problem {
 	f.mu.Lock()
 	f.looked = s
 	f.mu.Unlock()
+	if len(problems) == 0 {
+		problems = s.fileProblems()
+	}
 	return problems
 }
 
@@ -143,6 +175,9 @@ func (f *Forwarder) Configure(ctx context.Context, s sdk.Settings) error {
 	if s.BeatInterval > 0 {
 		f.beat = s.BeatInterval
 	}
+	f.stale, f.doneAt, f.readAt = false, time.Time{}, time.Time{}
+	f.marker = markerIn(s.RuntimeDir)
+	f.unsaved = f.unsaved || marked(f.marker)
 	f.mu.Unlock()
 	before.close(ctx)
 	return nil
@@ -184,10 +219,11 @@ func (f *Forwarder) Observe(ctx context.Context) (*forwardv1.ObserveResponse, er
 	if err := f.ready(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, observeTime)
+	ctx, cancel := f.bounded(ctx, observeTime)
 	defer cancel()
 	err := f.acquire(ctx)
 	if err == nil {
+		f.forget()
 		err = f.look(ctx, true)
 		f.release()
 	}
@@ -217,19 +253,28 @@ func (f *Forwarder) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forw
 	if err := f.ready(); err != nil {
 		return nil, err
 	}
+	want, err := newRequest(r)
+	if err != nil {
+		return nil, err
+	}
 	f.mu.Lock()
 	if r.GetGeneration() < f.generation {
 		f.mu.Unlock()
 		return nil, status.Errorf(codes.Aborted, "generation %d came after %d", r.GetGeneration(), f.generation)
 	}
 	f.generation = r.GetGeneration()
-	want := &request{r.GetGeneration(), r.GetVirtualServers()}
 	if f.want == nil {
 		f.readAt = time.Time{} // another director may have written
 	}
+	if f.sameAgain(want) {
+		f.want = want
+		list := f.problems()
+		f.mu.Unlock()
+		return &forwardv1.ApplyResponse{Generation: r.GetGeneration(), Errors: list}, nil
+	}
 	f.want = want
 	f.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	ctx, cancel := f.bounded(ctx, roundTime)
 	defer cancel()
 	done := outcome{}
 	if err := f.acquire(ctx); err != nil {
@@ -248,6 +293,21 @@ func (f *Forwarder) Apply(ctx context.Context, r *forwardv1.ApplyRequest) (*forw
 		out.AppliedAt = timestamppb.New(done.at)
 	}
 	return out, nil
+}
+
+// sameAgain says that a request asks for what has just been found to be there. f.mu is held.
+func (f *Forwarder) sameAgain(want *request) bool {
+	if f.want == nil || f.failing || f.doneAt.IsZero() || f.now().Sub(f.doneAt) > min(sameAgain, time.Duration(f.settings.DriftInterval)) {
+		return false
+	}
+	return f.want.digest == want.digest
+}
+
+// bounded is a context for what is done on the units: it ends with the work, too.
+func (f *Forwarder) bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	stop := context.AfterFunc(f.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Hold leaves the partition to another director.
@@ -273,7 +333,10 @@ func (f *Forwarder) Hold(ctx context.Context) error {
 func (f *Forwarder) take(o outcome) []*forwardv1.ObjectError {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.errors, f.failing = o.errors, len(o.errors) > 0
+	f.errors, f.failing, f.doneAt = o.errors, len(o.errors) > 0, time.Time{}
+	if !f.failing {
+		f.doneAt = f.now()
+	}
 	list := f.problems()
 	f.told = tell(list)
 	return list
@@ -284,7 +347,7 @@ func (f *Forwarder) unsure() bool { return f.pair.mustLook.Load() }
 
 // problems are all that is wrong now. f.mu is held.
 func (f *Forwarder) problems() []*forwardv1.ObjectError {
-	if f.alarm == "" {
+	if f.alarm == "" || slices.ContainsFunc(f.errors, func(e *forwardv1.ObjectError) bool { return e.GetKey() == nil && e.GetMessage() == f.alarm }) {
 		return f.errors
 	}
 	return append(slices.Clone(f.errors), &forwardv1.ObjectError{Message: f.alarm})
@@ -303,13 +366,19 @@ func (f *Forwarder) Stop(ctx context.Context, _ pluginv1.StopMode) error {
 	f.mu.Lock()
 	f.stopped, f.want = true, nil
 	f.mu.Unlock()
-	if err := f.acquire(ctx); err != nil {
+	grace := time.AfterFunc(stopGrace, f.end)
+	err := f.acquire(ctx)
+	grace.Stop()
+	if err != nil {
 		return err
 	}
 	defer f.release()
+	if f.pair == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
-	err := f.save(ctx, true)
+	err = f.save(ctx, true)
 	f.pair.close(ctx)
 	return err
 }

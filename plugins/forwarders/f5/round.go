@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/poise-lb/poise/plugins/forwarders/f5/icontrol"
@@ -205,11 +204,12 @@ func (f *Forwarder) commit(ctx context.Context, active *unit, commands []ltm.Com
 			return fmt.Errorf("%s is %s: %w", active.address, state, errSwitched)
 		}
 	}
+	f.mark()
 	err = tx.Commit(ctx)
 	if err == nil || errors.Is(err, icontrol.ErrUnknownOutcome) {
 		f.pair.written(active)
 		f.mu.Lock()
-		f.unsaved, f.syncing = true, true
+		f.unsaved, f.syncing, f.stale = true, true, true
 		f.mu.Unlock()
 	}
 	if err != nil {
@@ -304,87 +304,7 @@ func (f *Forwarder) save(ctx context.Context, now bool) error {
 	}
 	f.mu.Lock()
 	f.unsaved, f.savedAt = false, f.now()
+	unmark(f.marker)
 	f.mu.Unlock()
 	return nil
-}
-
-// look reads the active unit and, with counters, its statistics.
-func (f *Forwarder) look(ctx context.Context, counters bool) error {
-	active, err := f.pair.active(ctx)
-	if err != nil {
-		return err
-	}
-	state, err := f.read(ctx, active)
-	if err != nil || !counters {
-		return err
-	}
-	return f.readStats(ctx, active, state)
-}
-
-// read reads what the partition of the active unit holds, and keeps it.
-func (f *Forwarder) read(ctx context.Context, active *unit) (*ltm.State, error) {
-	f.mu.Lock()
-	partition, before := f.settings.Partition, f.is
-	f.mu.Unlock()
-	if err := active.describe(ctx, partition); err != nil {
-		return nil, err
-	}
-	state, err := active.read(ctx, partition, ltm.Kinds())
-	if err != nil {
-		return nil, err
-	}
-	if before != nil {
-		state.Stats = before.Stats
-	}
-	f.mu.Lock()
-	f.is, f.isOf, f.readAt, f.platform = state, active, f.now(), active.platform()
-	f.mu.Unlock()
-	return state, nil
-}
-
-// statsPools is of how many pools the members' counters are read at a time.
-const statsPools = 10
-
-// readStats reads the counters of the virtual servers, and of the members of some of our
-// pools, in turn.
-func (f *Forwarder) readStats(ctx context.Context, active *unit, state *ltm.State) error {
-	body, err := active.stats(ctx, icontrol.Collection("ltm", "virtual", "stats"), url.Values{"$filter": {"partition eq " + state.Partition}})
-	if err != nil {
-		return err
-	}
-	stats := ltm.Stats{Members: state.Stats.Members}
-	if err := stats.VirtualStats(body); err != nil {
-		return fmt.Errorf("counters of virtual servers: %w", err)
-	}
-	var pools []string
-	owner := f.options(active).Owner
-	for _, p := range state.Pools {
-		if owner.Owns(p.Mark) {
-			pools = append(pools, p.Path)
-		}
-	}
-	for range min(statsPools, len(pools)) {
-		pool := pools[f.statsNext%len(pools)]
-		f.statsNext++
-		body, err := active.memberStats(ctx, pool)
-		if err != nil {
-			return err
-		}
-		if err := stats.MemberStats(pool, body); err != nil {
-			return fmt.Errorf("counters of pool %s: %w", pool, err)
-		}
-	}
-	f.mu.Lock()
-	f.is.Stats = stats
-	f.mu.Unlock()
-	return nil
-}
-
-// options are those of the mapping.
-func (f *Forwarder) options(active *unit) ltm.Options {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	o := f.settings.options()
-	o.DefaultDomain = active.domain
-	return o
 }

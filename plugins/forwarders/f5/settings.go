@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"regexp"
@@ -178,6 +179,32 @@ func (s *settings) credentials() (user string, password icontrol.Secret, err err
 		return "", "", fmt.Errorf("password_file %s has not one line, the password", s.PasswordFile)
 	}
 	return user, icontrol.Secret(secret), nil
+}
+
+// fileProblems warns of files that are not as they have to be. They may be made later, or be on
+// another machine, and who only checks a configuration may not be allowed to read them.
+func (s *settings) fileProblems() (out []sdk.Problem) {
+	for _, x := range []struct {
+		key, path string
+		secret    bool
+		read      func() error
+	}{
+		{"credentials_file", s.CredentialsFile, true, func() error { _, _, err := s.credentials(); return err }},
+		{"password_file", s.PasswordFile, true, func() error { _, err := readSecret(s.PasswordFile); return err }},
+		{"ca", s.CA, false, func() error { _, err := s.roots(); return err }},
+	} {
+		if x.path == "" {
+			continue
+		}
+		if err := x.read(); err != nil && !errors.Is(err, fs.ErrPermission) {
+			out = append(out, sdk.Problem{Path: "/" + x.key, Message: err.Error(), Warning: true})
+			continue
+		}
+		if info, err := os.Stat(x.path); x.secret && err == nil && info.Mode().Perm()&0o007 != 0 {
+			out = append(out, sdk.Problem{Path: "/" + x.key, Message: fmt.Sprintf("everybody on this machine can get at %s: chmod 600 it", x.path), Warning: true})
+		}
+	}
+	return out
 }
 
 func readSecret(path string) (string, error) {

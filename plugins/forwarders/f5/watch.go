@@ -59,7 +59,7 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 	f.mu.Unlock()
 	now := f.now()
 	nextDrift, nextStats, nextSettle, nextRetry := now.Add(drift), now.Add(counters), now, now.Add(firstRetry)
-	wait := firstRetry
+	wait, settleWait, statsWait := firstRetry, settleLook, firstRetry
 	for {
 		f.mu.Lock()
 		failing, pending := f.failing && f.want != nil, f.syncing || f.unsaved || f.want != nil && f.unsure()
@@ -76,7 +76,8 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 			return
 		case <-f.applied:
 			now := f.now()
-			nextDrift, nextSettle, nextRetry, wait = now.Add(drift), now, now.Add(firstRetry), firstRetry
+			nextDrift, nextSettle, nextRetry = now.Add(drift), now, now.Add(firstRetry)
+			wait, settleWait = firstRetry, settleLook
 			// What a burst has led to is read when it is over.
 			nextStats = now.Add(min(afterApply, counters))
 			continue
@@ -84,17 +85,34 @@ func (f *Forwarder) keep(ctx context.Context, interval time.Duration, send func(
 		}
 		now := f.now()
 		if pending && !now.Before(nextSettle) {
-			nextSettle = f.settle(ctx, send)
+			var ok bool
+			if nextSettle, ok = f.settle(ctx, send); ok {
+				settleWait = settleLook
+			} else {
+				// A device that is in trouble, or refuses a password, is not asked every second.
+				settleWait = min(2*settleWait, lastRetry)
+				nextSettle = f.now().Add(settleWait)
+			}
 		}
 		if !now.Before(nextDrift) || failing && !now.Before(nextRetry) {
 			f.repair(ctx, failing, send)
 			nextDrift, wait = f.now().Add(drift), min(2*wait, lastRetry)
-			nextRetry, nextSettle = f.now().Add(wait), f.now()
+			nextRetry = f.now().Add(wait)
+			if f.done() {
+				nextSettle, settleWait = f.now(), settleLook
+			}
 		}
 		if !now.Before(nextStats) {
-			f.count(ctx)
+			if f.count(ctx) {
+				statsWait = firstRetry
+			} else {
+				statsWait = min(2*statsWait, lastRetry)
+			}
 			send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Observed{Observed: f.observed()}})
 			nextStats = f.now().Add(counters)
+			if statsWait > firstRetry {
+				nextStats = f.now().Add(max(counters, statsWait))
+			}
 		}
 	}
 }
@@ -108,7 +126,7 @@ func earliest(a, b time.Time) time.Time {
 
 // repair makes a pass without a new request.
 func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv1.WatchResponse)) {
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	ctx, cancel := f.bounded(ctx, roundTime)
 	defer cancel()
 	if f.acquire(ctx) != nil {
 		return
@@ -139,12 +157,20 @@ func (f *Forwarder) repair(ctx context.Context, failed bool, send func(*forwardv
 	}}})
 }
 
-// settle has the pair synced and the configuration saved, and says when to look again.
-func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchResponse)) time.Time {
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+// done says that the last pass came to its end.
+func (f *Forwarder) done() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.failing
+}
+
+// settle has the pair synced and the configuration saved, and says when to look again; ok:
+// nothing was in the way.
+func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchResponse)) (next time.Time, ok bool) {
+	ctx, cancel := f.bounded(ctx, roundTime)
 	defer cancel()
 	if f.acquire(ctx) != nil {
-		return f.now().Add(settleLook)
+		return f.now().Add(settleLook), false
 	}
 	err := f.finish(ctx)
 	f.release()
@@ -156,7 +182,7 @@ func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchRespon
 	list, text := f.problems(), tell(f.problems())
 	changed := text != f.told
 	f.told = text
-	next := f.now().Add(settleLook)
+	next = f.now().Add(settleLook)
 	if due := f.savedAt.Add(time.Duration(f.settings.SaveInterval)); err == nil && !f.syncing && due.After(next) {
 		next = due
 	}
@@ -164,18 +190,20 @@ func (f *Forwarder) settle(ctx context.Context, send func(*forwardv1.WatchRespon
 	if changed {
 		send(&forwardv1.WatchResponse{Message: &forwardv1.WatchResponse_Drift{Drift: &forwardv1.Drift{FoundAt: timestamppb.New(f.now()), Errors: list}}})
 	}
-	return next
+	return next, err == nil
 }
 
-// count reads counters.
-func (f *Forwarder) count(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, roundTime)
+// count reads counters, and says whether it could.
+func (f *Forwarder) count(ctx context.Context) bool {
+	ctx, cancel := f.bounded(ctx, roundTime)
 	defer cancel()
 	if f.acquire(ctx) != nil {
-		return
+		return false
 	}
 	defer f.release()
 	if err := f.look(ctx, true); err != nil {
 		f.logger.Debug("counters could not be read", "error", err)
+		return false
 	}
+	return true
 }

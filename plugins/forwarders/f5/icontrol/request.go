@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -244,6 +245,12 @@ func (c *Client) noAnswer(ctx, bounded context.Context, r *request, timeout time
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err
+	}
+	// One of a connection has its own port, another one each time: the same would be told as
+	// news again and again.
+	var op *net.OpError
+	if errors.As(err, &op) && op.Source != nil {
+		err = fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
 	e := &Error{Method: r.method, Path: r.named(), Unknown: connected && r.writes(), means: class{ErrTransient}, Message: err.Error(), cause: err}
 	var certificate *tls.CertificateVerificationError
