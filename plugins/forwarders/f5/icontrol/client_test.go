@@ -1,9 +1,11 @@
 package icontrol_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -319,5 +321,32 @@ func TestStats(t *testing.T) {
 	s.Requests[icontrol.Outcome{}] = 9
 	if len(c.Stats().Requests) != 4 {
 		t.Error("a snapshot is not one")
+	}
+}
+
+// TestSameReasonSameText: a connection that is cut has another port each time, and that is no
+// news.
+func TestSameReasonSameText(t *testing.T) {
+	u := withPool(t)
+	u.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		connection, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return false
+		}
+		if plain, ok := connection.(*tls.Conn); ok {
+			_ = plain.NetConn().(*net.TCPConn).SetLinger(0)
+			connection = plain.NetConn()
+		}
+		_ = connection.Close()
+		return true
+	}
+	c := u.client(t, func(o *icontrol.Options) { o.Retry.Attempts = 1 })
+	first := c.Get(t.Context(), named("web"), nil, nil)
+	second := c.Get(t.Context(), named("web"), nil, nil)
+	if first == nil || second == nil || first.Error() != second.Error() || strings.Contains(first.Error(), "->") {
+		t.Errorf("%v, then %v", first, second)
 	}
 }
