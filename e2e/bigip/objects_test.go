@@ -299,6 +299,15 @@ func TestQueries(t *testing.T) {
 	if path := at(t, got["items"].([]any)[0], "membersReference", "items").([]any)[0].(object)["fullPath"]; path != "/lab/10.0.0.1:80" {
 		t.Errorf("member %v", path)
 	}
+	// Collections of other things have pages too, and an end.
+	for _, path := range []string{"tm/cm/device", "tm/sys/provision", "tm/sys", "tm/cm/device-group/device_trust_group/devices", "tm/transaction"} {
+		if items := c.ok("GET", path+"?$top=10&$skip=10", nil)["items"]; items != nil {
+			t.Errorf("the second page of %s has %v", path, items)
+		}
+	}
+	if items := c.ok("GET", "tm/cm/device?$filter=partition+eq+lab", nil)["items"]; items != nil {
+		t.Errorf("devices in a partition: %v", items)
+	}
 	// Without a partition a name is one of Common.
 	c.ok("GET", "tm/ltm/pool/d", nil)
 	c.refused(404, "The requested Pool (/Common/a) was not found.", "GET", "tm/ltm/pool/a", nil)

@@ -96,6 +96,35 @@ func (u *Unit) readCollection(c *call, t target, view state.View) *reply {
 	return ok(collection(t.kind.Collection(), view.Link(address, shownQuery(c.rawQuery)), items))
 }
 
+// listing answers GET of a collection that is not made of objects of the configuration,
+// with the same parameters: a server that ignores $skip makes clients ask for ever.
+func (u *Unit) listing(c *call, kind, path string, items []any) *reply {
+	if err := checkQuery(c.query, parameters...); err != nil {
+		return refusal(err)
+	}
+	if filter := c.query.Get("$filter"); filter != "" {
+		partition, found := strings.CutPrefix(filter, "partition eq ")
+		if !found {
+			return refusal(badQuery("$filter"))
+		}
+		items = slices.DeleteFunc(items, func(item any) bool { return item.(map[string]any)["partition"] != partition })
+	}
+	skip, err := count(c.query, "$skip", 0)
+	if err != nil {
+		return refusal(err)
+	}
+	top, err := count(c.query, "$top", len(items))
+	if err != nil {
+		return refusal(err)
+	}
+	items = items[min(skip, len(items)):]
+	items = items[:min(top, len(items))]
+	for i, item := range items {
+		items[i] = project(item.(map[string]any), c.query.Get("$select"))
+	}
+	return ok(collection(kind, u.view().Link(path, shownQuery(c.rawQuery)), items))
+}
+
 // collection is a body with items, or without the key when there are none.
 func collection(kind, self string, items []any) map[string]any {
 	out := map[string]any{"kind": kind, "selfLink": self}
@@ -138,7 +167,7 @@ func (u *Unit) readChild(c *call, t target, o *state.Object, view state.View) *r
 	}
 	if t.item == "" {
 		kind := "tm:" + strings.ReplaceAll(t.kind.Path, "/", ":") + ":" + t.child + ":" + t.child + "collectionstate"
-		return ok(collection(kind, view.Link(o.Address()+"/"+t.child, shownQuery(c.rawQuery)), items))
+		return u.listing(c, kind, o.Address()+"/"+t.child, items)
 	}
 	for _, item := range items {
 		if m := item.(map[string]any); m["fullPath"] == t.item {

@@ -35,7 +35,7 @@ func (u *Unit) systemCall(c *call, path string) *reply {
 		for _, name := range []string{"config", "folder", "provision", "ready", "version"} {
 			items = append(items, map[string]any{"reference": map[string]any{"link": u.view().Link("sys/"+name, "")}})
 		}
-		return ok(collection("tm:sys:syscollectionstate", u.view().Link("sys", shownQuery(c.rawQuery)), items))
+		return u.listing(c, "tm:sys:syscollectionstate", path, items)
 	case path == "sys/version" && get:
 		return u.nested("tm:sys:version:versionstats", path, map[string]any{
 			"Build": described("0.0.1"), "Date": described("Thu Jan  1 00:00:00 UTC 1970"), "Edition": described("Simulator"),
@@ -47,13 +47,17 @@ func (u *Unit) systemCall(c *call, path string) *reply {
 		})
 	case path == "sys/provision" && get:
 		var items []any
-		for name, level := range map[string]string{"afm": "none", "asm": "none", "gtm": "none", "ltm": "nominal"} {
+		for _, name := range []string{"afm", "asm", "gtm", "ltm"} {
+			level := "none"
+			if name == "ltm" {
+				level = "nominal"
+			}
 			items = append(items, map[string]any{
 				"kind": "tm:sys:provision:provisionstate", "name": name, "fullPath": name, "generation": 1,
 				"selfLink": u.view().Link("sys/provision/"+name, ""), "cpuRatio": 0, "diskRatio": 0, "memoryRatio": 0, "level": level,
 			})
 		}
-		return ok(collection("tm:sys:provision:provisioncollectionstate", u.view().Link(path, ""), items))
+		return u.listing(c, "tm:sys:provision:provisioncollectionstate", path, items)
 	case path == "sys/config" && post:
 		if c.body["command"] != "save" || len(c.body) != 1 {
 			return tmError(http.StatusBadRequest, state.APIProperty, "the simulator has no command of sys/config but save")
@@ -81,7 +85,7 @@ func (u *Unit) systemCall(c *call, path string) *reply {
 		for _, d := range u.units() {
 			items = append(items, u.device(d))
 		}
-		return ok(collection("tm:cm:device:devicecollectionstate", u.view().Link(path, shownQuery(c.rawQuery)), items))
+		return u.listing(c, "tm:cm:device:devicecollectionstate", path, items)
 	case strings.HasPrefix(path, "cm/device/") && get:
 		for _, d := range u.units() {
 			if name := strings.TrimPrefix(path, "cm/device/"); name == "~Common~"+d.options.Name || name == d.options.Name {

@@ -81,7 +81,7 @@ func (u *Unit) transactionCall(c *call) *reply {
 		return notRegistered(c.path, c.entry)
 	}
 	if len(s) == 2 {
-		return u.transactions0(c)
+		return u.transactionList(c)
 	}
 	// A commit that names its own transaction in the header is one more command of it.
 	if c.entry.Transaction != "" && c.method != http.MethodGet {
@@ -106,7 +106,7 @@ func (u *Unit) transactionCall(c *call) *reply {
 	return restError(http.StatusMethodNotAllowed, c.entry, "Method not allowed")
 }
 
-func (u *Unit) transactions0(c *call) *reply {
+func (u *Unit) transactionList(c *call) *reply {
 	u.expire()
 	switch c.method {
 	case http.MethodGet:
@@ -114,7 +114,7 @@ func (u *Unit) transactions0(c *call) *reply {
 		for _, id := range slices.Sorted(maps.Keys(u.transactions)) {
 			items = append(items, u.transactionBody(u.transactions[id], "STARTED", false))
 		}
-		return ok(collection("tm:transactioncollectionstate", u.view().Link("transaction", shownQuery(c.rawQuery)), items))
+		return u.listing(c, "tm:transactioncollectionstate", "transaction", items)
 	case http.MethodPost:
 		if len(c.body) > 0 {
 			return tmError(http.StatusBadRequest, state.APIProperty, "the simulator makes transactions from an empty body only")
@@ -167,7 +167,7 @@ func (u *Unit) commandCall(c *call, t *transaction) *reply {
 		for _, q := range t.commands {
 			items = append(items, u.commandBody(t, q))
 		}
-		return ok(collection("tm:transaction:commandscollectionstate", u.transactionLink(t, "/commands"), items))
+		return u.listing(c, "tm:transaction:commandscollectionstate", "transaction/"+strconv.FormatInt(t.id, 10)+"/commands", items)
 	}
 	at := slices.IndexFunc(t.commands, func(q *queued) bool { return strconv.Itoa(q.id) == c.segments[4] })
 	if at < 0 {
