@@ -18,7 +18,7 @@ import (
 // TestKills kills the plugin as often as there is time for; TestSoakKills 500 times.
 func TestKills(t *testing.T) {
 	t.Parallel()
-	kills(t, 500, 40*time.Second)
+	kills(t, 500, 35*time.Second)
 }
 
 func TestSoakKills(t *testing.T) {

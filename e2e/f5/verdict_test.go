@@ -24,21 +24,22 @@ func applied(forwarder string) func(*controlv1.EventsResponse) bool {
 	}
 }
 
-// flip has a real server die or come back, and gives its verdict's event.
-func (s *scene) flip(e *events, i int, up bool) *controlv1.EventsResponse {
+// flip has a real server die or come back, and gives its verdict's event, and the number after
+// which what follows from it is found: that may be told before the verdict itself.
+func (s *scene) flip(e *events, i int, up bool) (v *controlv1.EventsResponse, before uint64) {
 	s.t.Helper()
 	state := map[bool]string{true: "up", false: "down"}[up]
-	before := e.last()
+	before = e.last()
 	if up {
 		s.reals[i].up()
 	} else {
 		s.reals[i].down()
 	}
-	v := e.next(before, patience, verdict(s.reals[i], state))
+	v = e.next(before, patience, verdict(s.reals[i], state))
 	if v == nil {
 		s.t.Fatalf("no verdict %s of %s", state, s.reals[i].address)
 	}
-	return v
+	return v, before
 }
 
 func median(list []time.Duration) time.Duration {
@@ -57,10 +58,10 @@ func TestVerdictReachesBoth(t *testing.T) {
 	took := map[string][]time.Duration{}
 	for round := range 2 * rounds {
 		up := round%2 == 1
-		v := s.flip(e, 0, up)
+		v, before := s.flip(e, 0, up)
 		state := map[bool]string{true: "up", false: "down"}[up]
 		for name, forwarder := range map[string]string{"director": "", "BIG-IP": "f5:lab "} {
-			a := e.next(v.GetSequence(), patience, applied(forwarder))
+			a := e.next(before, patience, applied(forwarder))
 			if a == nil {
 				t.Fatalf("the verdict %s has not reached the %s", state, name)
 			}
@@ -93,8 +94,8 @@ func TestDirectorGoesOn(t *testing.T) {
 			f := s.unit.Fault(fault)
 			var took []time.Duration
 			for round := range 7 {
-				v := s.flip(e, 0, round%2 == 1)
-				a := e.next(v.GetSequence(), patience, applied(""))
+				v, before := s.flip(e, 0, round%2 == 1)
+				a := e.next(before, patience, applied(""))
 				if a == nil {
 					t.Fatal("the verdict has not reached the director's own table")
 				}
