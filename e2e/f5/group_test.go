@@ -69,8 +69,8 @@ virtual_servers:
 	waitFor(t, "the group is not master any more", func() bool { return role() == "fault" && held() != "" })
 	s.unit.ClearRequests()
 	e := s.watch()
-	_, before := s.flip(e, 0, false)
-	if e.next(before, patience, applied("")) == nil {
+	v := s.flip(e, 0, false)
+	if e.next(0, patience, applied("", v)) == nil {
 		t.Error("the verdict has not reached the director's own table")
 	}
 	time.Sleep(time.Second)
