@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -295,6 +296,7 @@ func TestTakeOverTimes(t *testing.T) {
 	eventually(t, down(150)+3*time.Second, "one is master of all", func() bool {
 		return l.has(1, "192.0.2.101") && l.has(1, fmt.Sprint("192.0.2.", 100+n)) && !l.has(2, "192.0.2.101") && !l.has(2, fmt.Sprint("192.0.2.", 100+n))
 	})
+	busy := oversleep(t)
 	since := time.Now()
 	a.kill()
 	eventually(t, down(100)+2*time.Second, "the other one is", func() bool { return len(l.adverts(2, since)) >= 2*n })
@@ -313,7 +315,35 @@ func TestTakeOverTimes(t *testing.T) {
 	}
 	slices.Sort(lates)
 	t.Logf("late by %s / %s / %s (least, median, most of %d)", lates[0], lates[len(lates)/2], lates[len(lates)-1], len(lates))
-	if lates[0] < -time.Millisecond || lates[n/2] > 10*time.Millisecond {
-		wrong(t, "late by %v", lates)
+	// What this process sleeps too long on a busy machine, a director waits for at each of
+	// the steps of a take-over.
+	limit := 10*time.Millisecond + 20*busy()
+	if lates[0] < -time.Millisecond || lates[n/2] > limit {
+		wrong(t, "late by %v, the median may be %v", lates, limit)
 	}
+}
+
+// oversleep measures how much later than asked for this process is woken up; the function it
+// gives ends that and gives the mean.
+func oversleep(t *testing.T) func() time.Duration {
+	const nap = 2 * time.Millisecond
+	end, mean := make(chan struct{}), make(chan time.Duration, 1)
+	go func() {
+		total, n := time.Duration(0), 0
+		for {
+			select {
+			case <-end:
+				mean <- total / time.Duration(max(n, 1))
+				return
+			default:
+			}
+			begun := time.Now()
+			time.Sleep(nap)
+			total += time.Since(begun) - nap
+			n++
+		}
+	}()
+	stop := sync.OnceFunc(func() { close(end) })
+	t.Cleanup(stop)
+	return func() time.Duration { stop(); return <-mean }
 }
