@@ -64,7 +64,7 @@ func TestCollection(t *testing.T) {
 	defer u.Close()
 	began := time.Now()
 	pools, virtuals := Start(t, u, "testdata/pools/play.yml"), Start(t, u, "testdata/virtuals/play.yml")
-	check(t, pools, 6, 2*(6+6+4))
+	check(t, pools, 7, 2*(6+6+4)+2)
 	check(t, virtuals, 6, 2*(6+6+6))
 	t.Logf("%d requests in %s", len(u.Requests()), time.Since(began).Round(time.Second))
 
