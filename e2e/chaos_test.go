@@ -41,14 +41,14 @@ func killCount(n int) int {
 //
 // Three things are not left to chance, because this kernel takes ten times as long as
 // another to start a process, and forty times on a slow host: the kills are up to some
-// starts apart, adverts are three seconds apart, and the failover plugin is spared until it
+// starts apart, adverts are two seconds apart, and the failover plugin is spared until it
 // has sent one since it was last killed. No supervisor hides a director that is kept from
 // speaking for three adverts.
 func chaos(t *testing.T, kills int) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("seed %d", seed)
-	s := pair(t, lab.DR, lab.Poised, lab.Poised, settings("restart: {min: 1ms, max: 10ms}"), advertsEvery(3))
+	s := pair(t, lab.DR, lab.Poised, lab.Poised, settings("restart: {min: 1ms, max: 10ms}"))
 	load := s.load()
 	number := len(plugins(t, s.A))
 	descriptors := calm(t, s, number)

@@ -72,7 +72,9 @@ func tablesOf(list []Appliance) tables {
 		services := list[i].Status.Services
 		held := make(map[model.ServiceKey]*model.Service, len(services))
 		for j := range services {
-			held[services[j].Key] = &services[j]
+			if !services[j].Foreign {
+				held[services[j].Key] = &services[j]
+			}
 		}
 		out[list[i].Instance.ID()] = held
 	}

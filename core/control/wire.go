@@ -106,7 +106,7 @@ func syncText(s model.DesiredSync) string {
 func foreign(table []model.Service, configured map[model.ServiceKey]bool) []string {
 	var out []string
 	for i := range table {
-		if !configured[table[i].Key] {
+		if !configured[table[i].Key] || table[i].Foreign {
 			out = append(out, table[i].Key.String())
 		}
 	}

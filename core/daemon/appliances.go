@@ -84,7 +84,7 @@ func (d *Daemon) adoptFrom(id string, services []model.Service) {
 			continue
 		}
 		for _, k := range v.Carriers {
-			if s := at[plan.CarriedKey(v.Key, k)]; k.Forwarder == id && s != nil {
+			if s := at[plan.CarriedKey(v.Key, k)]; k.Forwarder == id && s != nil && !s.Foreign {
 				adopted := *s
 				adopted.Key = v.Key
 				// What is offline is not in the table, in the words of a director.
@@ -212,7 +212,7 @@ func compare(out control.Comparison, want model.ForwardSet, is forwarder.Status)
 	case want.Generation == 0:
 		out.Reason = "there is no set to put in force yet"
 	default:
-		out.Compared, out.Differences = true, forwarder.Compare(want.Services, is.Services, is.Members)
+		out.Compared, out.Differences = true, forwarder.Compare(want.Services, is.Services, is.Members, is.Marks)
 	}
 	return out
 }

@@ -216,8 +216,14 @@ func TestCompare(t *testing.T) {
 		name     string
 		want, is []model.Service
 		members  bool
+		marks    bool
 		out      []Difference
 	}{
+		{name: "somebody else's in the place of ours", marks: true, members: true, want: []model.Service{service(80, member(one))},
+			is:  []model.Service{{Key: key(80), Scheduler: "wrr", Foreign: true, Destinations: []model.Destination{member(one)}}},
+			out: []Difference{{vs, Missing, "wrr", "somebody else's: wrr"}}},
+		{name: "ours, and not wanted any more", marks: true, members: true, is: []model.Service{service(80)},
+			out: []Difference{{vs, Different, "", "ours: wrr"}}},
 		{name: "nothing at all"},
 		{name: "the same", want: []model.Service{service(80, member(one), member(two))}, is: []model.Service{service(80, member(two), member(one))}},
 		{name: "a virtual server is not there", want: []model.Service{service(80, member(one))},
@@ -256,7 +262,7 @@ func TestCompare(t *testing.T) {
 		{name: "but knows what it weighs", want: []model.Service{service(80, member(one, sorry, weight(1)))}, is: []model.Service{service(80, member(one, weight(0)))},
 			out: []Difference{{vs + " " + one, Different, "weight 1, NAT", "weight 0, NAT"}}},
 	} {
-		if diff := cmp.Diff(c.out, Compare(c.want, c.is, c.members)); diff != "" {
+		if diff := cmp.Diff(c.out, Compare(c.want, c.is, c.members, c.marks)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}

@@ -32,8 +32,10 @@ const (
 // Compare gives what differs between what should be and what is, in the order of what
 // should be, foreign services last. members says that the forwarder keeps real servers
 // that are down. One that is down and not there is no difference: no client gets to it
-// either way, and a forwarder may have been told to keep it nowhere.
-func Compare(want, is []model.Service, members bool) []Difference {
+// either way, and a forwarder may have been told to keep it nowhere. marks says that it
+// knows what is ours: something of others' in the place of what should be is none of ours,
+// and what is ours and not wanted should go.
+func Compare(want, is []model.Service, members, marks bool) []Difference {
 	actual := make(map[model.ServiceKey]*model.Service, len(is))
 	for i := range is {
 		actual[is[i].Key] = &is[i]
@@ -47,13 +49,22 @@ func Compare(want, is []model.Service, members bool) []Difference {
 			out = append(out, Difference{w.Key.String(), Missing, describeService(w), ""})
 			continue
 		}
+		if a.Foreign {
+			out = append(out, Difference{w.Key.String(), Missing, describeService(w), "somebody else's: " + describeService(a)})
+			continue
+		}
 		if d, h := describeService(w), describeService(a); d != h {
 			out = append(out, Difference{w.Key.String(), Different, d, h})
 		}
 		out = append(out, compareMembers(w, a, members)...)
 	}
 	for i := range is {
-		if _, left := actual[is[i].Key]; left {
+		if _, left := actual[is[i].Key]; !left {
+			continue
+		}
+		if marks && !is[i].Foreign {
+			out = append(out, Difference{is[i].Key.String(), Different, "", "ours: " + describeService(&is[i])})
+		} else {
 			out = append(out, Difference{is[i].Key.String(), Foreign, "", describeService(&is[i])})
 		}
 	}

@@ -86,6 +86,8 @@ type Status struct {
 	Repairs uint64
 	// Members says that it keeps real servers that are down.
 	Members bool
+	// Marks says that it knows what is ours by a mark.
+	Marks bool
 	// Services are what is there, ours and foreign, with counters.
 	Services []model.Service
 	// Syncs are the sync daemons that run.
@@ -116,6 +118,7 @@ type Forwarder struct {
 const (
 	featureMembers = "members"
 	featureHold    = "hold"
+	featureMarks   = "marks"
 	featureImport  = "import"
 )
 
@@ -192,7 +195,7 @@ func (f *Forwarder) Run(ctx context.Context, s Session) error {
 	client := forwardv1.NewForwardServiceClient(s.Conn())
 	f.mu.Lock()
 	f.client, f.features = client, s.Info().GetFeatures()
-	f.status.Members = slices.Contains(f.features, featureMembers)
+	f.status.Members, f.status.Marks = slices.Contains(f.features, featureMembers), slices.Contains(f.features, featureMarks)
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()

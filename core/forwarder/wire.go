@@ -120,7 +120,7 @@ func decodeServices(list []*forwardv1.VirtualServer) []model.Service {
 			continue
 		}
 		s := model.Service{
-			Key: key, Scheduler: v.GetScheduler(), SchedulerFlags: v.GetSchedulerFlags(), OnePacket: v.GetOnePacket(),
+			Key: key, Scheduler: v.GetScheduler(), SchedulerFlags: v.GetSchedulerFlags(), OnePacket: v.GetOnePacket(), Foreign: v.GetForeign(),
 			Persistence: model.Persistence{Timeout: v.GetPersistenceTimeout().AsDuration(), Prefix: uint8(v.GetPersistencePrefix()), Engine: v.GetPersistenceEngine()},
 			Counters:    decodeCounters(v.GetCounters()),
 		}

@@ -118,6 +118,9 @@ type Service struct {
 	Spare []Destination
 	// Carriers are those of the configuration; empty in a forwarder's own set.
 	Carriers []Carrier
+	// Foreign: it was found, and bears the mark of somebody else or none. Only forwarders
+	// that know marks say so.
+	Foreign bool
 	// Parameters are the forwarder's own of this virtual server, as JSON.
 	Parameters string
 	Counters   Counters

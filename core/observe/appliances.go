@@ -33,6 +33,10 @@ func (s sink) appliances(snapshot *model.Snapshot, list []control.Appliance) {
 func (s sink) carried(snapshot *model.Snapshot, id string, services []model.Service) (others int) {
 	observed := make(map[model.ServiceKey]*model.Service, len(services))
 	for i := range services {
+		if services[i].Foreign {
+			others++
+			continue
+		}
 		observed[services[i].Key] = &services[i]
 	}
 	for i := range snapshot.Services {
@@ -59,7 +63,7 @@ func (s sink) carried(snapshot *model.Snapshot, id string, services []model.Serv
 			}
 		}
 	}
-	return len(observed)
+	return others + len(observed)
 }
 
 func (s sink) member(d *model.Destination, id, virtual string) {

@@ -49,7 +49,7 @@ func (s *State) observe(v *Virtual, o Owner) (*forwardv1.VirtualServer, string) 
 	}
 	out := &forwardv1.VirtualServer{
 		Key:       &forwardv1.ServiceKey{Address: ip.String(), Port: uint32(v.Destination.Port), Protocol: protocol, Family: forwardv1.Family_FAMILY_IPV4},
-		OnePacket: s.perDatagram(v), Counters: counters(s.Stats.Virtuals[v.Path]),
+		OnePacket: s.perDatagram(v), Foreign: !o.Owns(v.Mark), Counters: counters(s.Stats.Virtuals[v.Path]),
 	}
 	if ip.Is6() {
 		out.Key.Family = forwardv1.Family_FAMILY_IPV6

@@ -475,8 +475,10 @@ type VirtualServer struct {
 	// The forwarder's own parameters of this virtual server, as JSON (`f5:` of a virtual
 	// server); empty: none.
 	ParametersJson []byte `protobuf:"bytes,10,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// In Observe and Watch, of a forwarder with the feature "marks": it is somebody else's.
+	Foreign       bool `protobuf:"varint,11,opt,name=foreign,proto3" json:"foreign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VirtualServer) Reset() {
@@ -577,6 +579,13 @@ func (x *VirtualServer) GetParametersJson() []byte {
 		return x.ParametersJson
 	}
 	return nil
+}
+
+func (x *VirtualServer) GetForeign() bool {
+	if x != nil {
+		return x.Foreign
+	}
+	return false
 }
 
 // RealServer is one destination of a virtual server.
@@ -1794,7 +1803,7 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x126\n" +
 	"\bprotocol\x18\x03 \x01(\x0e2\x1a.poise.forward.v1.ProtocolR\bprotocol\x12\x16\n" +
 	"\x06fwmark\x18\x04 \x01(\rR\x06fwmark\x120\n" +
-	"\x06family\x18\x05 \x01(\x0e2\x18.poise.forward.v1.FamilyR\x06family\"\xf1\x03\n" +
+	"\x06family\x18\x05 \x01(\x0e2\x18.poise.forward.v1.FamilyR\x06family\"\x8b\x04\n" +
 	"\rVirtualServer\x12.\n" +
 	"\x03key\x18\x01 \x01(\v2\x1c.poise.forward.v1.ServiceKeyR\x03key\x12\x1c\n" +
 	"\tscheduler\x18\x02 \x01(\tR\tscheduler\x12'\n" +
@@ -1807,7 +1816,8 @@ const file_poise_forward_v1_forward_proto_rawDesc = "" +
 	"\freal_servers\x18\b \x03(\v2\x1c.poise.forward.v1.RealServerR\vrealServers\x126\n" +
 	"\bcounters\x18\t \x01(\v2\x1a.poise.forward.v1.CountersR\bcounters\x12'\n" +
 	"\x0fparameters_json\x18\n" +
-	" \x01(\fR\x0eparametersJson\"\xe9\x03\n" +
+	" \x01(\fR\x0eparametersJson\x12\x18\n" +
+	"\aforeign\x18\v \x01(\bR\aforeign\"\xe9\x03\n" +
 	"\n" +
 	"RealServer\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
