@@ -44,7 +44,7 @@ lab: deps build ## run CMD in the lab: make lab CMD='ip netns exec a ipvsadm -Ln
 	go run ./e2e/cmd/lab $(if $(CMD),'$(CMD)')
 
 soak: deps build ## what takes longer than make test: 1,000 kills, 100,000 probes of each type and more
-	POISE_SOAK=1 go test -count=1 -timeout 120m -run 'Soak|TestCheckers|TestConform|TestAppliance' -v $$(go list ./e2e/... | grep -v /parity) ./core/pluginhost ./cmd/poise-plugin
+	POISE_SOAK=1 go test -count=1 -timeout 120m -run 'Soak|TestCheckers|TestConform|TestAppliance|TestTraffic' -v $$(go list ./e2e/... | grep -v /parity) ./core/pluginhost ./cmd/poise-plugin
 	$(MAKE) pairs
 
 bench: deps build ## CPU, memory and lateness of checks, poised and keepalived in turns (10 minutes)

@@ -116,7 +116,7 @@ func (d *Director) Start() {
 
 // directorPriority of a daemon and its processes: a director has a processor of its own,
 // and here it shares one with clients, servers and the test.
-const directorPriority = -5
+const directorPriority = -3
 
 // startFirst starts a daemon that goes before the other programs of a machine.
 func startFirst(cmd *exec.Cmd) error {

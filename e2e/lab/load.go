@@ -52,8 +52,8 @@ type Load struct {
 }
 
 // RequestTimeout is how long a client waits for its answer: long enough for a lost
-// packet to be sent again once, after a second, and not twice.
-const RequestTimeout = 2500 * time.Millisecond
+// packet to be sent again once, after a second, and not twice, after three.
+const RequestTimeout = 2900 * time.Millisecond
 
 // StartLoad starts a client that makes a request of the virtual server each interval.
 func (l *Lab) StartLoad(interval time.Duration) *Load {
