@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -156,18 +157,35 @@ func (s *scene) reignsAfter(t time.Time, next string) []string {
 }
 
 // handover fails the test if a new connection has failed since t. Those that stood
-// when the master changed are counted.
+// when the master changed are counted, and so are those whose handshake was under way: it
+// takes tens of milliseconds here, and its end comes to a director that has not seen its
+// beginning.
 func (s *scene) handover(load *lab.Load, since time.Time, when string) {
 	s.t.Helper()
-	report, open := load.Settled().Since(since), 0
+	report, open, changed := load.Settled().Since(since), 0, s.changed(since)
 	for _, q := range report.Failed() {
-		if q.Connected.IsZero() {
+		underWay := strings.Contains(q.Err, "reset") && q.Start.Before(changed)
+		if q.Connected.IsZero() && !underWay {
 			s.t.Errorf("%s: a new connection failed: %s", when, q)
 		} else {
 			open++
 		}
 	}
 	s.t.Logf("%s: %d requests failed whose connection stood; %s", when, open, report)
+}
+
+// changed is when another master than before was heard first since t.
+func (s *scene) changed(since time.Time) time.Time {
+	list := s.Heard.Adverts(since)
+	for _, p := range list {
+		if p.Host != list[0].Host {
+			return p.At
+		}
+	}
+	if len(list) > 0 {
+		return list[0].At
+	}
+	return since
 }
 
 // cleanReturn starts the stopped director again: it takes its role back.
