@@ -70,8 +70,19 @@ carry:
 		})
 	}
 	wait("the BIG-IP has the real server", "user-enabled")
-	// It has been seen up: a failure now takes all its retries.
-	time.Sleep(7 * time.Second)
+	// A failure takes all its retries once it has been seen up.
+	lab.Eventually(t, settle, "poised has seen the real servers up", func() (bool, string) {
+		status, err := d.TryStatus()
+		if err != nil || len(status.GetVirtualServers()) == 0 {
+			return false, fmt.Sprint(err)
+		}
+		for _, r := range status.GetVirtualServers()[0].GetRealServers() {
+			if r.GetVerdict() != "up" {
+				return false, r.String()
+			}
+		}
+		return true, ""
+	})
 	var ipvs, appliance []time.Duration
 	measure := func(when string, known uint64, message string) {
 		t.Helper()
