@@ -16,8 +16,8 @@ import (
 	"github.com/poise-lb/poise/e2e/lab"
 )
 
-// TestChaos kills plugin processes of the master, 30 times.
-func TestChaos(t *testing.T) { chaos(t, killCount(30)) }
+// TestChaos kills plugin processes of the master, 12 times.
+func TestChaos(t *testing.T) { chaos(t, killCount(12)) }
 
 // TestSoakChaos does it 1,000 times; it is too long for every day.
 func TestSoakChaos(t *testing.T) {
@@ -72,7 +72,7 @@ func chaos(t *testing.T, kills int) {
 		if syscall.Kill(pid, syscall.SIGKILL) != nil {
 			continue
 		}
-		if killed++; killed%10 > 0 {
+		if killed++; killed%6 > 0 {
 			continue
 		}
 		if got := s.A.IPVS(); got != table {

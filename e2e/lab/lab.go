@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -232,9 +233,30 @@ func (h *Host) ProveKernel() {
 	h.Run("ipvsadm", "-D", "-t", service)
 }
 
+// inspect writes what the hosts' networks and the kernel say to files in Dir.
+func (l *Lab) inspect() {
+	commands := map[*Host]string{nil: "dmesg | tail -50; free -m; cat /proc/net/softnet_stat /proc/loadavg"}
+	for _, h := range append([]*Host{l.Client, l.A, l.B}, l.Reals...) {
+		if h != nil {
+			commands[h] = "nstat -asz; ip neigh; ss -tan; ipvsadm -Lnc; ip -s link"
+		}
+	}
+	for h, command := range commands {
+		name, cmd := "kernel", exec.Command("sh", "-c", command)
+		if h != nil {
+			name, cmd = "network-"+h.Name, h.Command("sh", "-c", command)
+		}
+		out, _ := cmd.CombinedOutput()
+		if err := os.WriteFile(filepath.Join(l.Dir, name), out, 0o644); err != nil {
+			l.t.Logf("keep what the kernel says: %v", err)
+		}
+	}
+}
+
 // keep saves the daemons' files of a failed test for the host, and removes them here.
 func (l *Lab) keep() {
 	if l.t.Failed() && uml.Inside() {
+		l.inspect()
 		to := filepath.Join(uml.OutDir, strings.ReplaceAll(l.t.Name(), "/", "_")+"-"+filepath.Base(l.Dir))
 		_ = filepath.WalkDir(l.Dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {

@@ -15,8 +15,11 @@ import (
 // client makes a request on a new connection each interval and writes a line for each
 // that has ended: start, connected and end in ns since 1970 (0: did not come to that),
 // the server's name or -, the error; and now and then "done T": all requests that were
-// started before T have ended. It closes first, so that it does not use a port
-// again soon, and ends when its standard input does.
+// started before T have ended. It ends when its standard input does.
+//
+// It closes first and takes one source port after the other, so that none is used again
+// soon: IPVS drops what comes from the port of a connection that it remembers for a real
+// server that is gone, one that was refused included, for a minute or more.
 //
 // Its clock for giving up counts only the time in which the client itself ran: when the
 // whole machine stands still, as one does whose processors are somebody else's just
@@ -32,6 +35,8 @@ type client struct {
 	// awake is the client's own clock, seen when it last looked at the other one.
 	awake time.Duration
 	seen  time.Time
+	// port is the source port of the next request.
+	port int
 }
 
 // request is one that has not ended.
@@ -49,6 +54,8 @@ const (
 	// longestStep is the most that the client's own clock advances between two looks: it
 	// looks after flushInterval at the latest.
 	longestStep = flushInterval + 50*time.Millisecond
+	firstPort   = 1024
+	lastPort    = 65535
 )
 
 func runClient(address, interval, timeout string) error {
@@ -60,6 +67,8 @@ func runClient(address, interval, timeout string) error {
 		return err
 	}
 	c := &client{to: to, interval: every, timeout: limit, out: bufio.NewWriter(os.Stdout)}
+	// A client that is started after this one goes on where this one is by then.
+	c.port = firstPort + int(time.Now().UnixNano()/int64(every)%(lastPort-firstPort))
 	return c.run()
 }
 
@@ -120,6 +129,9 @@ func (c *client) look() time.Time {
 func (c *client) begin(now time.Time) {
 	fd, err := newSocket()
 	if err == nil {
+		err = c.bind(fd)
+	}
+	if err == nil {
 		if err = unix.Connect(fd, c.to); errors.Is(err, unix.EINPROGRESS) {
 			err = nil
 		}
@@ -132,6 +144,19 @@ func (c *client) begin(now time.Time) {
 	c.open = append(c.open, r)
 }
 
+// bind gives a socket the next source port that is free.
+func (c *client) bind(fd int) error {
+	for {
+		err := unix.Bind(fd, &unix.SockaddrInet4{Port: c.port})
+		if c.port++; c.port > lastPort {
+			c.port = firstPort
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return err
+		}
+	}
+}
+
 // advance looks at what poll said of each open request.
 func (c *client) advance(now time.Time) {
 	left := c.open[:0]
@@ -141,7 +166,7 @@ func (c *client) advance(now time.Time) {
 				continue
 			}
 		} else if c.awake-r.begun > c.timeout {
-			c.end(r, now, "-", "no answer in "+c.timeout.String())
+			c.end(r, now, "-", "no answer in "+c.timeout.String()+port(r.fd))
 			continue
 		}
 		left = append(left, r)
@@ -181,6 +206,16 @@ func (c *client) step(r *request, now time.Time) bool {
 		c.end(*r, now, strings.TrimSpace(string(buf[:n])), "")
 	}
 	return true
+}
+
+// port says which the client's port of a connection is, for who looks for it elsewhere.
+func port(fd int) string {
+	name, err := unix.Getsockname(fd)
+	at, ok := name.(*unix.SockaddrInet4)
+	if err != nil || !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (port %d)", at.Port)
 }
 
 func (c *client) end(r request, now time.Time, server, text string) {
