@@ -5,7 +5,7 @@ LDFLAGS  = -s -w -X github.com/poise-lb/poise/internal/version.Version=$(VERSION
 # The conformance kit and what goes through it: processes of their own, most of the time
 # waiting, for which the race detector sees nothing.
 KIT = cmd/poise-plugin sdk/plugintest sdk/templates
-PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl frr ansible
+PACKAGES = user-mode-linux ipvsadm keepalived iproute2 kmod tcpdump protobuf-compiler libprotobuf-dev nftables gcc libc6-dev redis-server mariadb-server python3-grpcio python3-protobuf dnsmasq-base nginx-light openssl curl frr ansible
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps test unit lab-test demo lab pairs soak bench fuzz generate lint clean
@@ -48,7 +48,7 @@ soak: deps build ## what takes longer than make test: 1,000 kills, 100,000 probe
 	POISE_SOAK=1 go test -count=1 -timeout 120m -run 'Soak|TestCheckers|TestConform|TestAppliance|TestTraffic' -v $$(go list ./e2e/... | grep -v /parity) ./core/pluginhost ./cmd/poise-plugin
 	$(MAKE) pairs
 
-bench: deps build ## CPU, memory and lateness of checks, poised and keepalived in turns (10 minutes)
+bench: deps build ## CPU, memory and lateness of checks, poised and keepalived in turns (10 minutes); keepalived is left out without a source for -shim
 	go run ./e2e/cmd/bench
 
 fuzz: ## every fuzz target for 20 s each

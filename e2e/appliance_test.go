@@ -18,11 +18,17 @@ const carried = "192.168.1.200"
 // TestAppliance runs the seed configuration with a BIG-IP beside IPVS: a real server dies,
 // leaves the table and is forced offline on the BIG-IP within 100 ms of the verdict, by the
 // daemon's own times, and comes back the same way. The master writes, and nothing of
-// others' on the BIG-IP changes.
+// others' on the BIG-IP changes. While the BIG-IP fails, hung in make test and in every
+// other way in make soak, IPVS has what it should, as soon.
 func TestAppliance(t *testing.T) {
-	rounds := 1
+	rounds, faults := 1, []bigip.Fault{{Kind: bigip.Hang}}
 	if os.Getenv("POISE_SOAK") != "" {
 		rounds = 5
+		for _, kind := range []bigip.FaultKind{bigip.HTML503, bigip.JSON503, bigip.MCPDLost, bigip.NotRegistered, bigip.Unauthorized,
+			bigip.Unauthorized503, bigip.Reset, bigip.ResetAfter, bigip.Timeout500, bigip.RefuseCommit, bigip.FailCommit} {
+			faults = append(faults, bigip.Fault{Kind: kind})
+		}
+		faults = append(faults, bigip.Fault{Kind: bigip.Slow, Delay: 5 * time.Second})
 	}
 	l := lab.New(t, lab.DR, 2)
 	l.ProveKernel()
@@ -83,30 +89,50 @@ carry:
 		}
 		return true, ""
 	})
-	var ipvs, appliance []time.Duration
-	measure := func(when string, known uint64, message string) {
+	var ipvs, appliance, undisturbed []time.Duration
+	measure := func(when string, known uint64, message string) (inIPVS, onBIGIP time.Duration) {
 		t.Helper()
 		verdict, local, remote := appliedAfter(t, d, known, message)
-		ipvs, appliance = append(ipvs, local.Sub(verdict)), append(appliance, remote.Sub(verdict))
 		t.Logf("%s: in IPVS after %v, on the BIG-IP after %v", when, local.Sub(verdict), remote.Sub(verdict))
+		return local.Sub(verdict), remote.Sub(verdict)
 	}
-	for range rounds {
+	die := func() uint64 {
 		known := sequence(d)
 		servers[0].Stop()
 		d.WaitInTable(settle, l.Reals[0], false)
-		wait("it is forced offline", "user-disabled/user-down")
-		measure("a real server died", known, "down")
-		known = sequence(d)
+		return known
+	}
+	comeBack := func() uint64 {
+		known := sequence(d)
 		servers[0] = l.Serve(l.Reals[0])
 		d.WaitInTable(settle, l.Reals[0], true)
 		wait("it is back on the BIG-IP", "user-enabled")
-		measure("it came back", known, "up")
+		return known
+	}
+	for range rounds {
+		known := die()
+		wait("it is forced offline", "user-disabled/user-down")
+		local, remote := measure("a real server died", known, "down")
+		ipvs, appliance = append(ipvs, local), append(appliance, remote)
+		known = comeBack()
+		local, remote = measure("it came back", known, "up")
+		ipvs, appliance = append(ipvs, local), append(appliance, remote)
+	}
+	for _, f := range faults {
+		fault := device.Fault(f)
+		known := die()
+		lab.Eventually(t, settle, "the BIG-IP is asked", func() (bool, string) { return fault.Hits() > 0, string(f.Kind) })
+		fault.Clear()
+		wait("the fault is over: it is forced offline", "user-disabled/user-down")
+		local, _ := measure("a real server died while the BIG-IP had the fault "+string(f.Kind), known, "down")
+		undisturbed = append(undisturbed, local)
+		comeBack()
 	}
 	// The bound holds as it is where a process starts in a tenth of a second, and on a host
 	// on which this kernel is slower by so much more; e2e/f5 has it on the host's own kernel.
 	const bound, start = 100 * time.Millisecond, 100 * time.Millisecond
 	limit := max(bound, time.Duration(float64(bound)*float64(startTime(t))/float64(start)))
-	for name, list := range map[string][]time.Duration{"IPVS": ipvs, "the BIG-IP": appliance} {
+	for name, list := range map[string][]time.Duration{"IPVS": ipvs, "the BIG-IP": appliance, "IPVS beside faults": undisturbed} {
 		if m := median(list); m > limit {
 			t.Errorf("from the verdict to %s: median %v of %v, want %v at most", name, m, list, limit)
 		}

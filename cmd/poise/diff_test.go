@@ -26,7 +26,7 @@ func exampleDiff() *controlv1.DiffResponse {
 			{Object: "TCP 192.168.1.102:443", Kind: "missing", Desired: "rr"},
 			{Object: "TCP 10.1.1.1:80", Kind: "foreign", Actual: "odd\x1b[2J"},
 		}},
-		{Forwarder: "f5:new", Reason: "its plugin does not answer"},
+		{Forwarder: "f5:new", Reason: "it has not been read yet: poise status says why"},
 		{Forwarder: "f5:other", Reason: "failover group VGM is not master here", Compared: true},
 		{Forwarder: "f5:third", Reason: "failover group VGM is not master here", Compared: true, Differences: []*controlv1.Difference{
 			{Object: "TCP 10.1.1.101:80", Kind: "missing", Desired: "rr"},
@@ -77,7 +77,7 @@ func TestDiffCommand(t *testing.T) {
 	}{
 		{[]string{"ipvs"}, 0, "ipvs: as it should be, 1 foreign left alone\n"},
 		{[]string{"f5:lab"}, 1, "f5:lab: 4 DIFFERENCES, 1 foreign left alone\n"},
-		{[]string{"f5:new"}, 2, "f5:new: NOT COMPARED: its plugin does not answer\n"},
+		{[]string{"f5:new"}, 2, "f5:new: NOT COMPARED: it has not been read yet: poise status says why\n"},
 		{[]string{"f5:other"}, 0, "f5:other: as it should be (failover group VGM is not master here)\n"},
 		{[]string{"f5:third", "-o", "json"}, 1, "{\n"},
 		{[]string{"f5:new", "-o", "json"}, 2, "{\n"},

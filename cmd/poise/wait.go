@@ -42,7 +42,7 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 			return err
 		}
 		v, r := find(s, virtualServer, realServer)
-		settled := settled(s, v)
+		behind := unsettled(s, v, realServer)
 		settle := w.settle
 		if len(v.GetCarried()) > 0 {
 			settle = w.applianceSettle
@@ -52,12 +52,12 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 			return errors.New("the configuration has the real server no longer")
 		case !strings.HasPrefix(r.GetOverride(), "drain"):
 			return errors.New("the drain was taken back")
-		case !r.GetInTable() && settled:
+		case !r.GetInTable() && behind == "":
 			fmt.Fprintln(w.say, ended(v))
 			return nil
 		}
 		n, text := connections(v, r)
-		if n > 0 || r.GetWeight() > 0 || !settled {
+		if n > 0 || r.GetWeight() > 0 || behind != "" {
 			idleSince = time.Time{}
 		} else if idleSince.IsZero() {
 			idleSince = time.Now()
@@ -65,7 +65,10 @@ func (w *drainWait) run(ctx context.Context, virtualServer, realServer string) e
 			fmt.Fprintln(w.say, "no connection is left")
 			return nil
 		}
-		if text != said && n > 0 {
+		if n == 0 {
+			text = behind
+		}
+		if text != said && text != "" {
 			fmt.Fprintln(w.say, text)
 			said = text
 		}
@@ -107,18 +110,37 @@ func connections(v *controlv1.VirtualServer, r *controlv1.RealServer) (n uint64,
 	return n, "waiting: " + strings.Join(parts, ", ")
 }
 
-// settled: the tables that have the virtual server are the ones that are wanted. One that
-// another director writes to is that one's care.
-func settled(s *controlv1.StatusResponse, v *controlv1.VirtualServer) bool {
-	is := s.GetForwarder().GetAppliedGeneration() == s.GetForwarder().GetDesiredGeneration()
+// unsettled says which table does not have the drain yet; "": all that have the virtual
+// server do. One that another director writes to is that one's care.
+func unsettled(s *controlv1.StatusResponse, v *controlv1.VirtualServer, realServer string) string {
+	if s.GetForwarder().GetAppliedGeneration() != s.GetForwarder().GetDesiredGeneration() {
+		return "waiting: the kernel's table does not have the drain yet"
+	}
 	for _, c := range v.GetCarried() {
 		for _, f := range s.GetAppliances() {
-			if f.GetName() == c.GetForwarder() && f.GetHeld() == "" {
-				is = is && f.GetPlatform() != "" && f.GetAppliedGeneration() == f.GetDesiredGeneration()
+			if f.GetName() != c.GetForwarder() || f.GetHeld() != "" {
+				continue
+			}
+			switch {
+			case f.GetPlatform() == "":
+				return "waiting: " + f.GetName() + " has not answered yet"
+			case f.GetAppliedGeneration() != f.GetDesiredGeneration() || enabled(c, realServer):
+				// What it was asked for may not have got there.
+				return strings.Join(append([]string{"waiting: " + f.GetName() + " does not have the drain yet"}, f.GetErrors()...), "; ")
 			}
 		}
 	}
-	return is
+	return ""
+}
+
+// enabled says that a real server takes connections on an appliance, as was read last.
+func enabled(c *controlv1.Carried, realServer string) bool {
+	for _, m := range c.GetMembers() {
+		if m.GetName() == realServer {
+			return m.GetState() == "enabled"
+		}
+	}
+	return false
 }
 
 // find gives nil for what is not there.

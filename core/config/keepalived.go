@@ -169,7 +169,7 @@ func (k *keepalived) globalDefs(t *statement) {
 		case "vrrp_garp_master_delay":
 			k.seconds(t, &k.defaults.garpDelay)
 		case "vrrp_garp_master_repeat":
-			set(&k.defaults.garpRepeat, k, t, 0, 255)
+			k.garpRepeats(t, &k.defaults.garpRepeat)
 		case "vrrp_garp_master_refresh":
 			k.seconds(t, &k.defaults.garpRefresh)
 		}

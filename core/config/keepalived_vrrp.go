@@ -99,12 +99,18 @@ func (i *instance) keyword(t *statement) {
 	case "garp_master_delay":
 		i.seconds(t, &i.GARPDelay)
 	case "garp_master_repeat":
-		set(&i.GARPRepeat, i.keepalived, t, 0, 255)
+		i.garpRepeats(t, &i.GARPRepeat)
 	case "garp_master_refresh":
 		i.seconds(t, &i.GARPRefresh)
 	case "lvs_sync_daemon_interface", "lvs_sync_daemon_inteface":
 		i.oldSyncDaemon(t)
 	}
+}
+
+// garpRepeats reads a number of gratuitous ARPs; keepalived takes 0 as 1.
+func (k *keepalived) garpRepeats(t *statement, to *uint8) {
+	set(to, k, t, 0, 255)
+	*to = max(*to, 1)
 }
 
 func (i *instance) state(t *statement) {

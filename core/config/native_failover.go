@@ -69,7 +69,7 @@ func (n *native) instance(o *object) model.Instance {
 		}
 	}
 	if g, ok := o.object("garp"); ok {
-		whole(g, "repeat", &i.GARPRepeat, 0, 255)
+		whole(g, "repeat", &i.GARPRepeat, 1, 255)
 		g.duration("delay", &i.GARPDelay, 0)
 		g.duration("refresh", &i.GARPRefresh, 0)
 		g.done()

@@ -304,7 +304,7 @@ func drawInstance(t *rapid.T, name string, id uint8) model.Instance {
 		NoPreempt:        rapid.Bool().Draw(t, "nopreempt"),
 		DownTimerAdverts: rapid.Uint8Range(1, 100).Draw(t, "adverts"),
 		AuthPass:         rapid.OneOf(rapid.Just(""), rapid.StringMatching(`[ -~]{1,8}`)).Draw(t, "pass"),
-		GARPRepeat:       rapid.Uint8().Draw(t, "repeat"), GARPDelay: durationGen.Draw(t, "garp delay"), GARPRefresh: durationGen.Draw(t, "refresh"),
+		GARPRepeat:       rapid.Uint8Range(1, 255).Draw(t, "repeat"), GARPDelay: durationGen.Draw(t, "garp delay"), GARPRefresh: durationGen.Draw(t, "refresh"),
 	}
 	if !i.NoPreempt {
 		i.PreemptDelay = durationGen.Draw(t, "preempt delay")

@@ -208,7 +208,7 @@ func (d *Daemon) Differences(_ context.Context, name string) ([]control.Comparis
 func compare(out control.Comparison, want model.ForwardSet, is forwarder.Status) control.Comparison {
 	switch {
 	case is.Platform == "":
-		out.Reason = "its plugin does not answer"
+		out.Reason = "it has not been read yet: poise status says why"
 	case want.Generation == 0:
 		out.Reason = "there is no set to put in force yet"
 	default:

@@ -26,8 +26,8 @@ func TestCompareSaysWhyItDoesNot(t *testing.T) {
 	}{
 		"compared":        {want: want, is: forwarder.Status{Platform: "x"}, out: control.Comparison{Compared: true, Differences: missing}},
 		"held":            {reason: held, want: want, is: forwarder.Status{Platform: "x"}, out: control.Comparison{Reason: held, Compared: true, Differences: missing}},
-		"no answer":       {want: want, out: control.Comparison{Reason: "its plugin does not answer"}},
-		"held, no answer": {reason: held, want: want, out: control.Comparison{Reason: "its plugin does not answer"}},
+		"no answer":       {want: want, out: control.Comparison{Reason: "it has not been read yet: poise status says why"}},
+		"held, no answer": {reason: held, want: want, out: control.Comparison{Reason: "it has not been read yet: poise status says why"}},
 		"no set yet":      {is: forwarder.Status{Platform: "x", Services: want.Services}, out: control.Comparison{Reason: "there is no set to put in force yet"}},
 	} {
 		c.out.Forwarder = "f5:lab"

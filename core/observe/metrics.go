@@ -76,7 +76,7 @@ var (
 	syncRunning       = gauge("poise_connection_sync_running", "1 if the kernel's sync daemon of this role runs.", "role")
 
 	applianceDesired = gauge("poise_appliance_desired_generation", "Number of the table that the appliance should have.", "forwarder")
-	applianceApplied = gauge("poise_appliance_applied_generation", "Number of the table that was last put in force on the appliance; less than the wanted one for long means trouble.", "forwarder")
+	applianceApplied = gauge("poise_appliance_applied_generation", "Number of the table that the appliance was last asked for; less than the wanted one for long means trouble, and what of it could not be done is in the errors.", "forwarder")
 	applianceErrors  = gauge("poise_appliance_errors", "Objects of the appliance that could not be made what they should be.", "forwarder")
 	applianceRepairs = counter("poise_appliance_repairs_total", "Repairs of what somebody else changed on the appliance.", "forwarder")
 	applianceHeld    = gauge("poise_appliance_held", "1 while this director writes nothing to the appliance because another one does.", "forwarder")

@@ -51,6 +51,8 @@ func (p *Process) live() (err error, startedAt time.Time) {
 	go func() { ended <- p.session(ctx, s) }()
 	request, reason := p.watch(a, s, interval, timeout, ended)
 	if request == nil {
+		// Who asks while it is ended is not told that it runs.
+		p.set(func(s *model.PluginStatus) { s.State, s.Pid = waiting, 0 })
 		cancelSession()
 		a.end(reason)
 		if reason == "" {

@@ -115,7 +115,7 @@ func (s *stage) play(at int, sets ...Set) {
 	report(list)
 }
 
-// asked says whether a checker is: `-run TestPairs/HTTP` plays one.
+// asked says whether a checker is: `-run TestWebPairs/HTTP` plays one.
 func asked(checker string) bool {
 	_, below, found := strings.Cut(flag.Lookup("test.run").Value.String(), "/")
 	if !found {

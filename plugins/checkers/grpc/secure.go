@@ -29,7 +29,7 @@ type tlsParameters struct {
 	Verify      bool   `json:"verify" doc:"verify the server's certificate"`
 	CA          string `json:"ca" doc:"file with the authorities to trust, in PEM; empty: the system's"`
 	ServerName  string `json:"server_name" doc:"name that the certificate must be for, and that is asked for; empty: the target's address"`
-	MinVersion  string `json:"min_version" doc:"oldest version of TLS to accept: 1.2 or 1.3"`
+	MinVersion  string `json:"min_version" doc:"oldest version of TLS to accept: 1.0, 1.1, 1.2 or 1.3"`
 	Certificate string `json:"certificate" doc:"file with the client certificate, in PEM"`
 	Key         string `json:"key" doc:"file with its key, in PEM; empty: it is in the certificate's file"`
 }

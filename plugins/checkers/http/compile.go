@@ -33,7 +33,9 @@ type url struct {
 	compliant bool
 	// request is what was sent last, to the target.
 	request []byte
-	target  netip.AddrPort
+	// shown is that without the values of headers that are configured: they may be secret.
+	shown  string
+	target netip.AddrPort
 }
 
 // Compile makes a Check of parameters, or says what is wrong with them.

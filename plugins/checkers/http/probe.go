@@ -136,7 +136,7 @@ func (c *Check) light() bool {
 // exchange sends the request and judges the reply.
 func (c *Check) exchange(conn net.Conn, target sdk.Target, u *url, deadline time.Time) (step string, err error) {
 	request := c.request(u, target)
-	target.Trace("send %q", request)
+	target.Trace("send %q", u.shown)
 	c.reply.begin(u, c.raw, c.method == "HEAD", deadline)
 	if _, err := conn.Write(request); err != nil {
 		return "send the request", err

@@ -31,12 +31,17 @@ func (c *Check) host(u *url, target sdk.Target) string {
 // request gives the bytes of an HTTP/1 request, which nobody changes.
 func (c *Check) request(u *url, target sdk.Target) []byte {
 	if u.request == nil || u.target != target.Addr {
-		u.request, u.target = c.makeRequest(u, target), target.Addr
+		u.request, u.target = c.makeRequest(u, target, c.headers), target.Addr
+		hidden := make(map[string]string, len(c.headers))
+		for name := range c.headers {
+			hidden[name] = "..."
+		}
+		u.shown = string(c.makeRequest(u, target, hidden))
 	}
 	return u.request
 }
 
-func (c *Check) makeRequest(u *url, target sdk.Target) []byte {
+func (c *Check) makeRequest(u *url, target sdk.Target, headers map[string]string) []byte {
 	var b strings.Builder
 	version := "1.0"
 	if c.protocol == Version11 {
@@ -50,8 +55,8 @@ func (c *Check) makeRequest(u *url, target sdk.Target) []byte {
 		b.WriteString("Connection: close\r\n")
 	}
 	b.WriteString("Host: " + c.host(u, target) + "\r\n")
-	for _, name := range sortedKeys(c.headers) {
-		b.WriteString(name + ": " + c.headers[name] + "\r\n")
+	for _, name := range sortedKeys(headers) {
+		b.WriteString(name + ": " + headers[name] + "\r\n")
 	}
 	b.WriteString("\r\n")
 	return []byte(b.String())

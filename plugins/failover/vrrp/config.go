@@ -118,7 +118,7 @@ func parseInstance(in *failoverv1.Instance) (instanceConfig, error) {
 	check(interval%time.Second == 0 && interval >= time.Second && interval <= 255*time.Second, "advert interval %s is not whole seconds from 1 to 255", interval)
 	check(in.GetDownTimerAdverts() <= maxDown, "%d adverts that may be missed are more than %d", in.GetDownTimerAdverts(), maxDown)
 	check(len(in.GetAuthPass()) <= packet.PasswordSize, "the password is longer than %d bytes", packet.PasswordSize)
-	check(in.GetGarpRepeat() <= 100, "%d gratuitous ARPs in a round are more than 100", in.GetGarpRepeat())
+	check(in.GetGarpRepeat() <= 255, "%d gratuitous ARPs in a round are more than 255", in.GetGarpRepeat())
 	for what, d := range map[string]time.Duration{
 		"preempt delay": in.GetPreemptDelay().AsDuration(), "garp delay": in.GetGarpDelay().AsDuration(), "garp refresh": in.GetGarpRefresh().AsDuration(),
 	} {

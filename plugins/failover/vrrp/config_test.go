@@ -45,7 +45,7 @@ func TestParseGroupRefuses(t *testing.T) {
 		"101 adverts":                 func(_ *failoverv1.Group, in *failoverv1.Instance) { in.DownTimerAdverts = 101 },
 		"longer than 8 bytes":         func(_ *failoverv1.Group, in *failoverv1.Instance) { in.AuthPass = "secret-one" },
 		"preempt delay -1s":           func(_ *failoverv1.Group, in *failoverv1.Instance) { in.PreemptDelay = durationpb.New(-1e9) },
-		"101 gratuitous":              func(_ *failoverv1.Group, in *failoverv1.Instance) { in.GarpRepeat = 101 },
+		"256 gratuitous":              func(_ *failoverv1.Group, in *failoverv1.Instance) { in.GarpRepeat = 256 },
 		"source address \"2001:db8::": func(_ *failoverv1.Group, in *failoverv1.Instance) { in.SourceAddress = "2001:db8::1" },
 		"address \"192.0.2.100\" is":  func(_ *failoverv1.Group, in *failoverv1.Instance) { in.Addresses[0].Prefix = "192.0.2.100" },
 		"IPv4 only":                   func(_ *failoverv1.Group, in *failoverv1.Instance) { in.Addresses[0].Prefix = "2001:db8::1/64" },

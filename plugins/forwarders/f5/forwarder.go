@@ -233,14 +233,11 @@ func (f *Forwarder) Observe(ctx context.Context) (*forwardv1.ObserveResponse, er
 	return f.observed(), nil
 }
 
-// observed is what was read last.
+// observed is what was read last; without a platform nothing has been.
 func (f *Forwarder) observed() *forwardv1.ObserveResponse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := &forwardv1.ObserveResponse{Platform: f.platform}
-	if out.Platform == "" {
-		out.Platform = "BIG-IP (no unit has answered yet)"
-	}
 	if f.is != nil {
 		out.VirtualServers = ltm.Observe(*f.is, f.settings.options().Owner)
 	}

@@ -156,12 +156,16 @@ func (p *pair) written(u *unit) {
 }
 
 // settle takes what was written to the other unit, as far as it takes somebody to do it,
-// and says what keeps the pair from being in sync. pending says to come again soon.
+// and says what keeps the pair from being in sync. pending says to come again: it may have
+// been put right by hand.
 func (p *pair) settle(ctx context.Context, active *unit, timeout time.Duration) (pending bool, err error) {
 	group, err := p.deviceGroup(ctx, active)
-	if err != nil || group == nil {
+	if err != nil {
+		return true, err
+	}
+	if group == nil {
 		p.settled()
-		return false, err
+		return false, nil
 	}
 	status, err := active.client.SyncStatus(ctx)
 	if err != nil {
@@ -177,7 +181,7 @@ func (p *pair) settle(ctx context.Context, active *unit, timeout time.Duration) 
 	}
 	if !group.AutoSync && !p.pushed {
 		if err := p.mayPush(ctx, active, status); err != nil {
-			return false, err
+			return true, err
 		}
 		if err := active.client.ConfigSync(ctx, group.Name); err != nil {
 			return true, fmt.Errorf("config-sync of %s to group %s: %w", active.address, group.Name, err)

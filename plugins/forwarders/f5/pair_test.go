@@ -9,6 +9,24 @@ import (
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 )
 
+// calm waits until the forwarder says that nothing is wrong.
+func (s *scene) calm() {
+	s.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		s.f.mu.Lock()
+		told := s.f.told
+		s.f.mu.Unlock()
+		if told == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the forwarder still says %q", told)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // double is a pair in a device group.
 func double(t *testing.T, o bigip.PairOptions, more map[string]any) (*scene, *bigip.Pair) {
 	t.Helper()
@@ -125,7 +143,11 @@ func TestChangesOfTheOther(t *testing.T) {
 	if _, err := p.B.Apply("GET", "ltm/pool/~other~by-hand", nil); err != nil {
 		t.Errorf("what was changed by hand is gone: %v", err)
 	}
-	p.B.Must("DELETE", "ltm/pool/~other~by-hand", nil)
+	p.B.Must("POST", "cm", map[string]any{"command": "run", "utilCmdArgs": "config-sync to-group failover-group"})
+	s.calm()
+	for _, u := range p.Units() {
+		u.Must("DELETE", "ltm/pool/~other~by-hand", nil)
+	}
 }
 
 // The units switch over in the middle of an Apply, after each of its requests in turn.
