@@ -1,10 +1,16 @@
 package http
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"net"
+	nethttp "net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/poise-lb/poise/sdk"
 )
@@ -66,6 +72,31 @@ func TestRequest(t *testing.T) {
 		c := parsed(t, test.parameters).check
 		if got := strings.ReplaceAll(string(c.request(&c.urls[0], sdk.Target{Addr: test.to})), "\r\n", "|"); got != test.want {
 			t.Errorf("%s: got %s, want %s", test.parameters, got, test.want)
+		}
+	}
+}
+
+// TestTranscriptHidesHeaders: a header may be a password; a transcript is shown and kept.
+func TestTranscriptHidesHeaders(t *testing.T) {
+	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		if r.Header.Get("Authorization") != "Basic secret" {
+			w.WriteHeader(nethttp.StatusUnauthorized)
+		}
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for _, protocol := range []string{"1.0", "1.1"} {
+		var transcript strings.Builder
+		target := sdk.Target{Addr: server.Listener.Addr().(*net.TCPAddr).AddrPort(), Trace: func(format string, args ...any) {
+			fmt.Fprintf(&transcript, format+"\n", args...)
+		}}
+		check := parsed(t, `{"http_protocol": "`+protocol+`", "headers": {"Authorization": "Basic secret"}}`)
+		if got := check.Probe(ctx, target); got.Outcome != sdk.Up {
+			t.Fatalf("HTTP %s: %+v", protocol, got)
+		}
+		if text := transcript.String(); strings.Contains(text, "secret") || !strings.Contains(text, "Authorization") {
+			t.Errorf("HTTP %s: the transcript is to have the header without its value:\n%s", protocol, text)
 		}
 	}
 }
