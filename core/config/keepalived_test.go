@@ -101,6 +101,9 @@ func TestKeepalivedMeaning(t *testing.T) {
 				i := instance(c)
 				return []any{i.GARPDelay, i.GARPRepeat, i.GARPRefresh, i.DownTimerAdverts}
 			}, []any{2 * time.Second, uint8(3), time.Minute, uint8(4)}},
+		"no gratuitous ARP": {vi("garp_master_repeat 0\nvirtual_ipaddress {\n192.0.2.1\n}"), 1, func(c model.Config) any { return instance(c).GARPRepeat }, uint8(1)},
+		"none by default": {vi("virtual_ipaddress {\n192.0.2.1\n}") + "global_defs {\nvrrp_garp_master_repeat 0\n}\n", 1,
+			func(c model.Config) any { return instance(c).GARPRepeat }, uint8(1)},
 		"an address's options": {vi("virtual_ipaddress {\n192.0.2.1/24 dev eth0 label eth0:1 brd + scope link\n192.0.2.2/24 dev eth1 brd 192.0.2.254\n}"), 0, func(c model.Config) any { return instance(c).Addresses },
 			[]model.VirtualAddress{
 				{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Label: "eth0:1", Broadcast: netip.MustParseAddr("192.0.2.255"), Scope: 253},

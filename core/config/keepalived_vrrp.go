@@ -107,10 +107,12 @@ func (i *instance) keyword(t *statement) {
 	}
 }
 
-// garpRepeats reads a number of gratuitous ARPs; keepalived takes 0 as 1.
+// garpRepeats reads a number of gratuitous ARPs.
 func (k *keepalived) garpRepeats(t *statement, to *uint8) {
-	set(to, k, t, 0, 255)
-	*to = max(*to, 1)
+	if set(to, k, t, 0, 255); *to == 0 {
+		k.warnf(t.place, "%s 0 is taken as 1: a new master has to make itself known", t.words[0])
+		*to = 1
+	}
 }
 
 func (i *instance) state(t *statement) {
