@@ -122,6 +122,29 @@ func (s *scene) done(list ...*forwardv1.VirtualServer) uint32 {
 	return r.GetOperations()
 }
 
+// TestNeverRead: an appliance that has not answered is not taken for one that has nothing.
+func TestNeverRead(t *testing.T) {
+	s := single(t, map[string]any{"request_timeout": "300ms"})
+	fault := s.units[0].Fault(bigip.Fault{Kind: bigip.Hang})
+	observe := func() *forwardv1.ObserveResponse {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		o, err := s.f.Observe(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	if o := observe(); o.GetPlatform() != "" || len(o.GetVirtualServers()) > 0 {
+		t.Errorf("before it has answered: %v", o)
+	}
+	fault.Clear()
+	if o := observe(); !strings.HasPrefix(o.GetPlatform(), "BIG-IP ") || len(o.GetVirtualServers()) == 0 {
+		t.Errorf("when it has answered: %v", o)
+	}
+}
+
 // web is a virtual server with so many members.
 func web(n int, members int) *forwardv1.VirtualServer {
 	v := &forwardv1.VirtualServer{

@@ -1,6 +1,7 @@
 package f5
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,24 +9,6 @@ import (
 	"github.com/poise-lb/poise/e2e/bigip"
 	forwardv1 "github.com/poise-lb/poise/proto/poise/forward/v1"
 )
-
-// calm waits until the forwarder says that nothing is wrong.
-func (s *scene) calm() {
-	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		s.f.mu.Lock()
-		told := s.f.told
-		s.f.mu.Unlock()
-		if told == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the forwarder still says %q", told)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
 
 // double is a pair in a device group.
 func double(t *testing.T, o bigip.PairOptions, more map[string]any) (*scene, *bigip.Pair) {
@@ -63,16 +46,28 @@ func (s *scene) synced(p *bigip.Pair, list ...*forwardv1.VirtualServer) {
 // alarmed waits until the forwarder says so.
 func (s *scene) alarmed(part string) {
 	s.t.Helper()
+	s.says(part+" in it", func(told string) bool { return strings.Contains(told, part) })
+}
+
+// calm waits until the forwarder says that nothing is wrong.
+func (s *scene) calm() {
+	s.t.Helper()
+	s.says("nothing", func(told string) bool { return told == "" })
+}
+
+// says waits until what the forwarder says is right.
+func (s *scene) says(want string, right func(told string) bool) {
+	s.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		s.f.mu.Lock()
 		told := s.f.told
 		s.f.mu.Unlock()
-		if strings.Contains(told, part) {
+		if right(told) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("the forwarder says %q, want %q in it", told, part)
+			s.t.Fatalf("the forwarder says %q, want %s", told, want)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -148,6 +143,22 @@ func TestChangesOfTheOther(t *testing.T) {
 	for _, u := range p.Units() {
 		u.Must("DELETE", "ltm/pool/~other~by-hand", nil)
 	}
+}
+
+// The device group cannot be read when a pair is to be synced: it is synced later.
+func TestGroupUnreadable(t *testing.T) {
+	s, p := double(t, bigip.PairOptions{}, map[string]any{"request_timeout": "1s"})
+	s.done(web(1, 3)) // nobody watches: nothing is synced
+	s.f.pair.foundAt = time.Time{}
+	fault := p.A.Fault(bigip.Fault{Kind: bigip.HTML503, Path: "/mgmt/tm/cm/device-group"})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if pending, err := s.f.pair.settle(ctx, s.f.pair.units[0], time.Minute); !pending || err == nil {
+		t.Errorf("the group cannot be read: pending %v, %v", pending, err)
+	}
+	fault.Clear()
+	s.watch()
+	s.synced(p, web(1, 3))
 }
 
 // The units switch over in the middle of an Apply, after each of its requests in turn.
