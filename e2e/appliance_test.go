@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,7 +133,15 @@ carry:
 	// on which this kernel is slower by so much more; e2e/f5 has it on the host's own kernel.
 	const bound, start = 100 * time.Millisecond, 100 * time.Millisecond
 	limit := max(bound, time.Duration(float64(bound)*float64(startTime(t))/float64(start)))
-	for name, list := range map[string][]time.Duration{"IPVS": ipvs, "the BIG-IP": appliance, "IPVS beside faults": undisturbed} {
+	lists := map[string][]time.Duration{"IPVS": ipvs, "the BIG-IP": appliance}
+	if len(undisturbed) > 2 {
+		lists["IPVS beside faults"] = undisturbed
+	}
+	// One reading proves little, but a forwarder that waits for the other takes 25 s.
+	if longest := slices.Max(undisturbed); longest > 5*time.Second {
+		t.Errorf("from the verdict to IPVS beside a fault of the BIG-IP: %v of %v", longest, undisturbed)
+	}
+	for name, list := range lists {
 		if m := median(list); m > limit {
 			t.Errorf("from the verdict to %s: median %v of %v, want %v at most", name, m, list, limit)
 		}

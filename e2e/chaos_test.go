@@ -16,8 +16,15 @@ import (
 	"github.com/poise-lb/poise/e2e/lab"
 )
 
-// TestChaos kills plugin processes of the master, 12 times.
-func TestChaos(t *testing.T) { chaos(t, killCount(12)) }
+// TestChaos kills plugin processes of the master, 30 times, or 12 where each start of a
+// process takes long.
+func TestChaos(t *testing.T) {
+	kills := 30
+	if startTime(t) > 200*time.Millisecond {
+		kills = 12
+	}
+	chaos(t, killCount(kills))
+}
 
 // TestSoakChaos does it 1,000 times; it is too long for every day.
 func TestSoakChaos(t *testing.T) {

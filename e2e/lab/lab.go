@@ -235,20 +235,16 @@ func (h *Host) ProveKernel() {
 
 // inspect writes what the hosts' networks and the kernel say to files in Dir.
 func (l *Lab) inspect() {
-	commands := map[*Host]string{nil: "dmesg | tail -50; free -m; cat /proc/net/softnet_stat /proc/loadavg"}
-	for _, h := range append([]*Host{l.Client, l.A, l.B}, l.Reals...) {
-		if h != nil {
-			commands[h] = "nstat -asz; ip neigh; ss -tan; ipvsadm -Lnc; ip -s link"
-		}
-	}
-	for h, command := range commands {
-		name, cmd := "kernel", exec.Command("sh", "-c", command)
-		if h != nil {
-			name, cmd = "network-"+h.Name, h.Command("sh", "-c", command)
-		}
+	write := func(name string, cmd *exec.Cmd) {
 		out, _ := cmd.CombinedOutput()
 		if err := os.WriteFile(filepath.Join(l.Dir, name), out, 0o644); err != nil {
 			l.t.Logf("keep what the kernel says: %v", err)
+		}
+	}
+	write("kernel", exec.Command("sh", "-c", "dmesg | tail -50; free -m; cat /proc/net/softnet_stat /proc/loadavg"))
+	for _, h := range append([]*Host{l.Client, l.A, l.B}, l.Reals...) {
+		if h != nil { // one of Alone has none
+			write("network-"+h.Name, h.Command("sh", "-c", "nstat -asz; ip neigh; ss -tan; ipvsadm -Lnc; ip -s link"))
 		}
 	}
 }

@@ -146,15 +146,14 @@ func (c *client) begin(now time.Time) {
 
 // bind gives a socket the next source port that is free.
 func (c *client) bind(fd int) error {
-	for {
-		err := unix.Bind(fd, &unix.SockaddrInet4{Port: c.port})
+	err := error(unix.EADDRINUSE)
+	for tried := firstPort; errors.Is(err, unix.EADDRINUSE) && tried <= lastPort; tried++ {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: c.port})
 		if c.port++; c.port > lastPort {
 			c.port = firstPort
 		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			return err
-		}
 	}
+	return err
 }
 
 // advance looks at what poll said of each open request.
