@@ -135,6 +135,11 @@ func TestChangesOfTheOther(t *testing.T) {
 	s.apply(web(1, 3))
 	s.eventually(p.A, web(1, 3))
 	s.alarmed("may have changes that")
+	s.f.mu.Lock()
+	if !s.f.syncing {
+		t.Error("the pair is not looked at again")
+	}
+	s.f.mu.Unlock()
 	if _, err := p.B.Apply("GET", "ltm/pool/~other~by-hand", nil); err != nil {
 		t.Errorf("what was changed by hand is gone: %v", err)
 	}
