@@ -48,7 +48,7 @@ func newCommand() *cobra.Command {
 	var strict bool
 	command := &cobra.Command{
 		Use: "poised [-f FILE]", Short: "keep services reachable: IPVS, health checks, VRRP", Long: help,
-		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true, Version: version.Version,
+		Args: noArguments, SilenceUsage: true, SilenceErrors: true, Version: version.Version,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.ConfigFile == "" {
 				o.ConfigFile = defaultConfig()
@@ -86,6 +86,14 @@ func newCommand() *cobra.Command {
 	command.SetHelpCommand(&cobra.Command{Hidden: true})
 	command.CompletionOptions.HiddenDefaultCmd = true
 	return command
+}
+
+// noArguments refuses what is no flag: most likely a file without -f.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%q is no flag: a configuration file is given as -f %s", args[0], args[0])
+	}
+	return nil
 }
 
 // addAccepted takes the flags of keepalived that service files have and that mean
