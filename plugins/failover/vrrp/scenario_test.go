@@ -22,13 +22,17 @@ func down(priority uint8) time.Duration {
 // jitter is what a busy machine may add to a deadline.
 const jitter = 250 * time.Millisecond
 
-// pair starts a master with priority 150 at host 1 and a backup with 100 at host 2.
+// pair starts a master with priority 150 at host 1 and then, so that it is never master
+// for having started sooner, a backup with 100 at host 2, which has heard the master.
 func pair(t *testing.T, l *lab) (a, b *process, dirA string) {
 	t.Helper()
 	dirA = l.dir()
-	a, b = l.director(1, dirA, http(150)), l.director(2, l.dir(), http(100))
-	a.await(master, down(150)+2*time.Second)
-	b.await(backup, time.Second)
+	a = l.director(1, dirA, http(150))
+	a.await(master, down(150)+startPatience)
+	b = l.director(2, l.dir(), http(100))
+	b.await(backup, startPatience)
+	ready := time.Now()
+	eventually(t, startPatience, "the master speaks", func() bool { return len(l.adverts(1, ready)) > 0 })
 	if !l.has(1, vip) || l.has(2, vip) {
 		t.Fatal("the address is not at the master alone")
 	}
@@ -44,9 +48,8 @@ func TestFailOverAndBack(t *testing.T) {
 	killed := time.Now()
 	b.await(master, down(100)+jitter)
 	last := l.adverts(1, time.Time{})
-	first := l.adverts(2, killed)
-	late := first[0].At.Sub(last[len(last)-1].At) - down(100)
-	if late < 0 || late > 20*time.Millisecond {
+	late := l.firstAdvert(2, killed).Sub(last[len(last)-1].At) - down(100)
+	if late < 0 || late > jitter { // TestTakeOverTimes judges how late more strictly, by a median.
 		wrong(t, "the backup took over %s later than the master-down interval", late)
 	}
 	t.Logf("late by %s", late)
@@ -105,7 +108,7 @@ func TestStop(t *testing.T) {
 	if l.has(1, vip) {
 		wrong(t, "the address is still there")
 	}
-	first := l.adverts(2, stopped)[0].At
+	first := l.firstAdvert(2, stopped)
 	for _, f := range l.adverts(1, stopped) {
 		if f.Priority == 0 {
 			if took := first.Sub(f.At); took < 600*time.Millisecond || took > 610*time.Millisecond+jitter {
@@ -167,7 +170,7 @@ func TestAddresses(t *testing.T) {
 	a.await(master, down(150)+2*time.Second)
 	eventually(t, 4*time.Second, "five announcements", func() bool { return len(l.seen("arp")) >= 5 })
 	arps := l.seen("arp")
-	if spread := arps[4].At.Sub(arps[0].At); spread < time.Second || arps[0].At.Sub(l.adverts(1, time.Time{})[0].At) > 20*time.Millisecond {
+	if spread := arps[4].At.Sub(arps[0].At); spread < time.Second || arps[0].At.Sub(l.adverts(1, time.Time{})[0].At) > jitter {
 		wrong(t, "five announcements within %s, the first %s after the advert", spread, arps[0].At.Sub(l.adverts(1, time.Time{})[0].At))
 	}
 	for i := range 3 {

@@ -101,6 +101,14 @@ func (s *sniffer) adverts(host int, after time.Time) (list []frame) {
 	return list
 }
 
+// firstAdvert is when a host first spoke after a time; it waits until the sniffer has told,
+// which comes later than the director's own report.
+func (l *lab) firstAdvert(host int, after time.Time) time.Time {
+	l.t.Helper()
+	eventually(l.t, time.Second, fmt.Sprintf("an advert of host %d", host), func() bool { return len(l.adverts(host, after)) > 0 })
+	return l.adverts(host, after)[0].At
+}
+
 // gap is the longest time between two adverts of a host after a time, and until the
 // last.
 func (s *sniffer) gap(t *testing.T, host int, after time.Time) (longest time.Duration) {
