@@ -16,6 +16,8 @@ type process struct {
 	user string
 	// survives: lives on for the grace time when the daemon is gone.
 	survives bool
+	// nice is its scheduling priority: a director under load must not lose its role for it.
+	nice int
 }
 
 var builtin = []process{
@@ -27,7 +29,7 @@ var builtin = []process{
 	{name: scriptProcess, user: "root", capabilities: []string{"SETUID", "SETGID", "KILL", "DAC_OVERRIDE", "NET_ADMIN", "NET_RAW"}},
 	{name: bfdProcess},
 	{name: "ipvs", capabilities: []string{"NET_ADMIN"}},
-	{name: "vrrp", capabilities: []string{"NET_ADMIN", "NET_RAW"}, survives: true},
+	{name: "vrrp", capabilities: []string{"NET_ADMIN", "NET_RAW"}, survives: true, nice: -10},
 	{name: "null"},
 }
 

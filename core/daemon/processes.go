@@ -39,7 +39,7 @@ func (o Options) spec(c *model.Config, p process) (pluginhost.Spec, error) {
 		Name: p.name, Path: set.Path, Args: set.Args, SHA256: set.SHA256, User: set.User,
 		Capabilities: p.capabilities, Parameters: []byte(set.Parameters),
 		RuntimeDir:   o.runtimeDirOf(p.name),
-		BeatInterval: interval, BeatTimeout: timeout, Survives: p.survives,
+		BeatInterval: interval, BeatTimeout: timeout, Survives: p.survives, Nice: p.nice,
 	}
 	s.PlainText = set.PlainText
 	if set.Capabilities != nil {

@@ -12,7 +12,7 @@
 //   - Each Process forks from an OS thread of its own that lives as long as it does.
 //     The parent-death signal of Linux fires when the forking thread ends, not the
 //     process; and a thread of its own may give up privileges (bounding set, ambient
-//     set, no_new_privs) that the daemon keeps.
+//     set, no_new_privs) that the daemon keeps, and have a priority that it has not.
 //   - A process that Survives has no parent-death signal and lives on when the daemon
 //     dies: it has to look after itself. Close and Stop end it like any other.
 //   - The executable is opened once, verified and hashed through that descriptor, and

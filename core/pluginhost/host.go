@@ -65,6 +65,9 @@ type Spec struct {
 	BeatTimeout time.Duration
 	// Survives: the process lives on when the daemon dies.
 	Survives bool
+	// Nice is the process's scheduling priority, -20 (first) to 19 (setpriority(2)); 0: the
+	// daemon's own. Without CAP_SYS_NICE a process is not put before others.
+	Nice int
 	// PlainText: no TLS on the socket, for plugins that cannot do go-plugin's AutoMTLS.
 	PlainText bool
 }

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
 )
 
@@ -50,7 +52,7 @@ func selfPortrait(types []string, answers chan<- map[string]string) SessionFunc 
 func portrait(t *testing.T, h *testHost, spec Spec) map[string]string {
 	t.Helper()
 	answers := make(chan map[string]string, 16)
-	p := h.Start(spec, testBackoff, selfPortrait([]string{"status", "env", "fds", "cmdline"}, answers))
+	p := h.Start(spec, testBackoff, selfPortrait([]string{"status", "stat", "env", "fds", "cmdline"}, answers))
 	select {
 	case a := <-answers:
 		stop(t, p)
@@ -112,6 +114,34 @@ func TestPrivileges(t *testing.T) {
 			t.Errorf("the daemon's main thread has given up privileges:\n%s", status)
 		}
 	})
+}
+
+// niceOf is the nice value in a line of /proc/PID/stat, whose second field is in brackets.
+func niceOf(stat string) string {
+	_, rest, _ := strings.Cut(stat, ") ")
+	if f := strings.Fields(rest); len(f) > 16 {
+		return f[16]
+	}
+	return "missing"
+}
+
+// TestNice: a process is put before others for good, and the daemon is not.
+func TestNice(t *testing.T) {
+	needRoot(t)
+	if !currentPowers().has(unix.CAP_SYS_NICE) {
+		t.Skip("needs CAP_SYS_NICE")
+	}
+	for _, nice := range []int{-10, 0, 5} {
+		h := newTestHost(t)
+		spec := fixtureSpec(t)
+		spec.User, spec.Nice = "nobody", nice
+		if got := niceOf(portrait(t, h, spec)["stat"]); got != fmt.Sprint(nice) {
+			t.Errorf("its nice value is %s, want %d", got, nice)
+		}
+	}
+	if own, err := os.ReadFile("/proc/self/stat"); err != nil || niceOf(string(own)) != "0" {
+		t.Errorf("the daemon's own nice value is %s, %v", niceOf(string(own)), err)
+	}
 }
 
 func TestEnvironment(t *testing.T) {

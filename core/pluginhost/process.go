@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/poise-lb/poise/core/model"
 	pluginv1 "github.com/poise-lb/poise/proto/poise/plugin/v1"
@@ -134,7 +135,10 @@ func (p *Process) supervise() {
 	defer close(p.done)
 	defer p.host.forget(p)
 	id := p.prepare()
-	p.spawner = newSpawner(func() { restrict(id.ambient) })
+	p.spawner = newSpawner(func() {
+		p.prioritize()
+		restrict(id.ambient)
+	})
 	defer p.spawner.close()
 	defer p.set(func(s *model.PluginStatus) { s.State, s.Pid = stopped, 0 })
 	failures, last := 0, ""
@@ -176,6 +180,16 @@ func (p *Process) prepare() identity {
 		p.logger.Warn("poised lacks capabilities that the plugin needs, it runs without: run poised as root or grant them", "capabilities", id.missing)
 	}
 	return id
+}
+
+// prioritize gives the calling thread the process's scheduling priority, to be inherited.
+func (p *Process) prioritize() {
+	if p.spec.Nice == 0 {
+		return
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, p.spec.Nice); err != nil {
+		p.logger.Warn("the plugin runs with poised's own scheduling priority: grant poised CAP_SYS_NICE", "nice", p.spec.Nice, "error", err)
+	}
 }
 
 // tellFailure tells an operator; a start that fails again for the same reason is no news.
