@@ -60,6 +60,7 @@ const labHolds = `[192.0.2.200:80{"snat":"automap"} 192.0.2.1:80=1 192.0.2.2:80=
 // TestApplianceHasItsPart: only what it carries, at its address there, with those that are
 // down; it is taken down with the instance, and not by another name.
 func TestApplianceHasItsPart(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	d := startDirector(t, dir, labForwarder(dir)+labChecks+labServers)
 	d.eventuallyApplied(t, "f5-lab", labHolds)
@@ -107,6 +108,7 @@ const labGroup = "failover_groups:\n  - {name: VG, interface: lo, virtual_router
 // TestApplianceHeld: while the failover group is not master here the appliance is left to
 // another director, from the first moment, and also when it begins or ceases to follow one.
 func TestApplianceHeld(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	follows := strings.Replace(labForwarder(dir), "type: f5", "type: f5, group: VG", 1) + labGroup + labChecks + labServers
 	d := startDirector(t, dir, follows)
@@ -174,6 +176,7 @@ func TestApplianceOfHalf(t *testing.T) {
 
 // TestApplianceRefuses: what a plugin says of a virtual server has the place where it stands.
 func TestApplianceRefuses(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	d := startDirector(t, dir, labForwarder(dir)+labChecks+labServers)
 	bad := strings.Replace(labServers, "    forwarding: NAT\n", "    forwarding: NAT\n    scheduler: sed\n", 1)
@@ -193,6 +196,7 @@ func TestApplianceRefuses(t *testing.T) {
 // TestApplianceAdopted: a real server that an appliance has offline, and whose check has not
 // spoken yet, stays so over a start; also if all are.
 func TestApplianceAdopted(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ offline, want string }{
 		"one": {`"offline":true`, `[192.0.2.100:80 192.0.2.1:80=1 192.0.2.2:80=offline]`},
 		"all": {`"offline":true`, `[192.0.2.100:80 192.0.2.1:80=offline 192.0.2.2:80=offline]`},

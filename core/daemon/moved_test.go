@@ -10,6 +10,7 @@ import (
 // A type that another plugin offers now is no longer probed by the one that did: the
 // process that runs, and could, is told.
 func TestTypeMovesToAnotherPlugin(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	first, _ := executableIn(t, dir, "first", "one")
 	second, _ := executableIn(t, dir, "second", "two")

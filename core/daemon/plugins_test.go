@@ -184,6 +184,7 @@ virtual_servers:
 `
 
 func TestThirdPartyPlugin(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	path, sum := executableIn(t, dir, "redis", "one")
 	plugins := fmt.Sprintf("plugins:\n  cache:\n    path: %s\n    args: [types=redis]\n", path)
@@ -347,6 +348,7 @@ func TestThirdPartyPlugin(t *testing.T) {
 
 // A plugin that hangs costs a bounded time, and is named.
 func TestPluginThatHangsInValidation(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	path, _ := executableIn(t, dir, "redis", "one")
 	config := filepath.Join(dir, "poise.yaml")
@@ -374,6 +376,7 @@ func TestPluginThatHangsInValidation(t *testing.T) {
 // A director starts although a plugin cannot be asked, and its checks are probed as soon
 // as it runs; a reload is refused meanwhile.
 func TestStartWithAPluginThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	dir := trustedDir(t)
 	path, _ := executableIn(t, dir, "redis", "one")
 	needs := filepath.Join(dir, "library")

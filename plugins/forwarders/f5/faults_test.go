@@ -59,7 +59,11 @@ func (s *scene) differs(u *bigip.Unit, list []*forwardv1.VirtualServer) string {
 		}
 	}
 	for _, name := range names {
-		for _, state := range members(s.t, u, name) {
+		got, err := members(u, name)
+		if err != nil {
+			return err.Error() // gone since it was listed
+		}
+		for _, state := range got {
 			switch state {
 			case "user-disabled/user-down":
 				offline--

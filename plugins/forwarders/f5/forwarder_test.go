@@ -124,6 +124,7 @@ func (s *scene) done(list ...*forwardv1.VirtualServer) uint32 {
 
 // TestNeverRead: an appliance that has not answered is not taken for one that has nothing.
 func TestNeverRead(t *testing.T) {
+	t.Parallel()
 	s := single(t, map[string]any{"request_timeout": "300ms"})
 	fault := s.units[0].Fault(bigip.Fault{Kind: bigip.Hang})
 	observe := func() *forwardv1.ObserveResponse {
@@ -160,15 +161,17 @@ func web(n int, members int) *forwardv1.VirtualServer {
 }
 
 // members are state and session of a pool's members by their names.
-func members(t *testing.T, u *bigip.Unit, pool string) map[string]string {
-	t.Helper()
-	got := u.Must("GET", "ltm/pool/~lab~"+pool+"?expandSubcollections=true", nil)
+func members(u *bigip.Unit, pool string) (map[string]string, error) {
+	got, err := u.Apply("GET", "ltm/pool/~lab~"+pool+"?expandSubcollections=true", nil)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]string{}
 	for _, item := range got["membersReference"].(map[string]any)["items"].([]any) {
 		m := item.(map[string]any)
 		out[m["name"].(string)] = fmt.Sprint(m["session"], "/", m["state"])
 	}
-	return out
+	return out, nil
 }
 
 // pools are the names of the pools of the partition that are not foreign.
@@ -202,13 +205,18 @@ func TestLife(t *testing.T) {
 	if n := s.done(v); n != 1 {
 		t.Errorf("a real server went down: %d commands", n)
 	}
-	got := members(t, u, pool[0])
+	got, err := members(u, pool[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got["10.1.0.2:80"] != "user-disabled/user-down" || got["10.1.0.1:80"] != "user-enabled/unchecked" {
 		t.Errorf("members are %v", got)
 	}
 	v.RealServers[1].Offline, v.RealServers[0].Weight = false, 0
 	s.done(v)
-	got = members(t, u, pool[0])
+	if got, err = members(u, pool[0]); err != nil {
+		t.Fatal(err)
+	}
 	if got["10.1.0.1:80"] != "user-disabled/unchecked" || got["10.1.0.2:80"] != "user-enabled/unchecked" {
 		t.Errorf("members are %v", got)
 	}

@@ -94,6 +94,7 @@ func TestIdleLoad(t *testing.T) {
 
 // TestWrongPassword: a device locks out who tries too often.
 func TestWrongPassword(t *testing.T) {
+	t.Parallel()
 	s := single(t, map[string]any{"drift_interval": "30s"})
 	parameters := s.parameters(s.units[0].CA())
 	if err := os.WriteFile(filepath.Join(s.dir, "credentials"), []byte(user+"\nwrong\n"), 0o600); err != nil {
@@ -138,6 +139,7 @@ func TestSaveOfAnother(t *testing.T) {
 
 // TestStopWhileHung: a BIG-IP that does not answer does not keep a director from stopping.
 func TestStopWhileHung(t *testing.T) {
+	t.Parallel()
 	s := single(t, map[string]any{"request_timeout": "1m"})
 	s.done()
 	hung := s.units[0].Fault(bigip.Fault{Kind: bigip.Hang, Times: 3})

@@ -152,6 +152,7 @@ func TestChangesOfTheOther(t *testing.T) {
 
 // The device group cannot be read when a pair is to be synced: it is synced later.
 func TestGroupUnreadable(t *testing.T) {
+	t.Parallel()
 	s, p := double(t, bigip.PairOptions{}, map[string]any{"request_timeout": "1s"})
 	s.done(web(1, 3)) // nobody watches: nothing is synced
 	s.f.pair.foundAt = time.Time{}
@@ -168,6 +169,7 @@ func TestGroupUnreadable(t *testing.T) {
 
 // The units switch over in the middle of an Apply, after each of its requests in turn.
 func TestSwitchInApply(t *testing.T) {
+	t.Parallel()
 	s, p := double(t, bigip.PairOptions{}, nil)
 	s.watch()
 	before, after := []*forwardv1.VirtualServer{web(1, 3)}, []*forwardv1.VirtualServer{web(1, 2), web(2, 3)}
