@@ -27,13 +27,13 @@ test: deps build unit lab-test ## everything: unit, property, fuzz seeds, race d
 
 unit: build ## all packages but the lab and the kit, under the race detector; VRRP and BFD with real peers
 	go vet ./...
-	go test -race -timeout 10m $$(go list ./... | grep -v -e /e2e $(KIT:%=-e %))
+	go test -race -parallel 8 -timeout 10m $$(go list ./... | grep -v -e /e2e $(KIT:%=-e %))
 
 lab-test: build ## scenarios on a real IPVS kernel (user-mode Linux); beside it what runs on this one, and first-party plugins through the conformance kit
 	go test -count=1 -timeout 20m ./e2e
 	go test -count=1 -timeout 14m -v -run BriefPairs ./e2e/parity
-	go test -count=1 -p 2 -timeout 14m $$(go list ./e2e/... | grep -v -e /parity -e /e2e$$ -e /e2e/f5 -e /ansible) $(KIT:%=./%/...)
-	go test -count=1 -p 1 -timeout 14m ./e2e/f5 ./e2e/bigip/ansible
+	go test -count=1 -p 2 -timeout 14m $$(go list ./e2e/... | grep -v -e /parity -e /e2e$$ -e /e2e/f5) $(KIT:%=./%/...)
+	go test -count=1 -timeout 14m ./e2e/f5
 
 pairs: build ## every check by poised and keepalived, fault by fault; the table is in the output
 	go test -count=1 -timeout 60m -v ./e2e/parity
