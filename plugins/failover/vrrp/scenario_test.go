@@ -321,7 +321,12 @@ func TestTakeOverTimes(t *testing.T) {
 	// What this process sleeps too long on a busy machine, a director waits for at each of
 	// the steps of a take-over.
 	limit := 10*time.Millisecond + 20*busy()
-	if lates[0] < -time.Millisecond || lates[n/2] > limit {
+	if lates[0] < -time.Millisecond {
+		wrong(t, "%v too early", -lates[0])
+	}
+	if lates[n/2] > limit {
+		// All expire together: one moment without a processor makes all of them late.
+		again(t, fmt.Sprintf("late by %v, the median may be %v", lates, limit))
 		wrong(t, "late by %v, the median may be %v", lates, limit)
 	}
 }

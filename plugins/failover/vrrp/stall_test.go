@@ -23,9 +23,10 @@ import (
 const stallLimit = 150 * time.Millisecond
 
 var (
-	// lastStall is when the machine last stood still, in Unix nanoseconds.
-	lastStall atomic.Int64
-	began     sync.Map // Name of a test: when its lab was ready.
+	// lastStall is when the machine last stood still, lastTick when it was last looked at, in
+	// Unix nanoseconds.
+	lastStall, lastTick atomic.Int64
+	began               sync.Map // Name of a test: when its lab was ready.
 	// stalled are the tests that have to be run again.
 	stalledMu sync.Mutex
 	stalled   []string
@@ -52,7 +53,7 @@ func runAgain() int {
 	cmd := exec.Command(os.Args[0], "-test.run", pattern, "-test.parallel", "1", "-test.v")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", attemptEnv, attempt()+1))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	fmt.Println("the machine stood still: running again", pattern)
+	fmt.Println("the machine stood still or was busy: running again, alone:", pattern)
 	if err := cmd.Run(); err != nil {
 		fmt.Println("run again:", err)
 		return 1
@@ -64,6 +65,7 @@ func runAgain() int {
 func watchStalls() {
 	for {
 		before := time.Now()
+		lastTick.Store(before.UnixNano())
 		time.Sleep(10 * time.Millisecond)
 		if now := time.Now(); now.Sub(before) > stallLimit {
 			lastStall.Store(now.UnixNano())
@@ -74,13 +76,26 @@ func watchStalls() {
 // judge ends a test that has seen the machine stand still, for another try.
 func judge(t *testing.T, what string) {
 	t.Helper()
-	if start, ok := began.Load(t.Name()); ok && lastStall.Load() > start.(time.Time).UnixNano() && attempt() < attempts {
-		name, _, _ := strings.Cut(t.Name(), "/")
-		stalledMu.Lock()
-		stalled = append(stalled, name)
-		stalledMu.Unlock()
-		t.Skipf("the machine stood still for more than %s meanwhile, to be run again: %s", stallLimit, what)
+	// A test can be awake before the one that watches.
+	if now := time.Now().UnixNano(); now-lastTick.Load() > int64(stallLimit) {
+		lastStall.Store(now)
 	}
+	if start, ok := began.Load(t.Name()); ok && lastStall.Load() > start.(time.Time).UnixNano() {
+		again(t, fmt.Sprintf("the machine stood still for more than %s meanwhile: %s", stallLimit, what))
+	}
+}
+
+// again ends a test for another try, alone, if there is one left.
+func again(t *testing.T, what string) {
+	t.Helper()
+	if attempt() == attempts {
+		return
+	}
+	name, _, _ := strings.Cut(t.Name(), "/")
+	stalledMu.Lock()
+	stalled = append(stalled, name)
+	stalledMu.Unlock()
+	t.Skipf("to be run again: %s", what)
 }
 
 // wrong fails a test and lets it go on; fatal ends it.
