@@ -49,8 +49,11 @@ func TestFailOverAndBack(t *testing.T) {
 	b.await(master, down(100)+jitter)
 	last := l.adverts(1, time.Time{})
 	late := l.firstAdvert(2, killed).Sub(last[len(last)-1].At) - down(100)
-	if late < 0 || late > jitter { // TestTakeOverTimes judges how late more strictly, by a median.
-		wrong(t, "the backup took over %s later than the master-down interval", late)
+	if late < 0 {
+		wrong(t, "the backup took over %s before the master-down interval was over", -late)
+	}
+	if late > 20*time.Millisecond {
+		slow(t, "the backup took over %s later than the master-down interval", late)
 	}
 	t.Logf("late by %s", late)
 	if !l.has(1, vip) {
@@ -170,8 +173,11 @@ func TestAddresses(t *testing.T) {
 	a.await(master, down(150)+2*time.Second)
 	eventually(t, 4*time.Second, "five announcements", func() bool { return len(l.seen("arp")) >= 5 })
 	arps := l.seen("arp")
-	if spread := arps[4].At.Sub(arps[0].At); spread < time.Second || arps[0].At.Sub(l.adverts(1, time.Time{})[0].At) > jitter {
-		wrong(t, "five announcements within %s, the first %s after the advert", spread, arps[0].At.Sub(l.adverts(1, time.Time{})[0].At))
+	if spread := arps[4].At.Sub(arps[0].At); spread < time.Second {
+		wrong(t, "five announcements within %s", spread)
+	}
+	if late := arps[0].At.Sub(l.adverts(1, time.Time{})[0].At); late > 20*time.Millisecond {
+		slow(t, "the first announcement is %s after the advert", late)
 	}
 	for i := range 3 {
 		l.ip(1, "addr", "del", vip+"/32", "dev", "eth0")
@@ -326,8 +332,7 @@ func TestTakeOverTimes(t *testing.T) {
 	}
 	if lates[n/2] > limit {
 		// All expire together: one moment without a processor makes all of them late.
-		again(t, fmt.Sprintf("late by %v, the median may be %v", lates, limit))
-		wrong(t, "late by %v, the median may be %v", lates, limit)
+		slow(t, "late by %v, the median may be %v", lates, limit)
 	}
 }
 

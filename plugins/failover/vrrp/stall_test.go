@@ -98,6 +98,14 @@ func again(t *testing.T, what string) {
 	t.Skipf("to be run again: %s", what)
 }
 
+// slow fails a test for a time that other work on this machine may have spoilt: it is
+// measured again alone, twice at most.
+func slow(t *testing.T, format string, args ...any) {
+	t.Helper()
+	again(t, fmt.Sprintf(format, args...))
+	t.Errorf(format, args...)
+}
+
 // wrong fails a test and lets it go on; fatal ends it.
 func wrong(t *testing.T, format string, args ...any) {
 	t.Helper()
