@@ -44,6 +44,20 @@ func TestPrivilegesAreDocumented(t *testing.T) {
 	}
 }
 
+// The failover plugin comes before all others, also where its executable is another one.
+func TestFailoverComesFirst(t *testing.T) {
+	c := model.Config{Plugins: []model.Plugin{{Name: failoverProcess, Path: "/usr/lib/other"}, {Name: "redis", Path: "/usr/lib/redis"}}}
+	for _, p := range append(slices.Clone(builtin), process{name: "redis"}) {
+		s, err := Options{PluginFile: "/usr/bin/poise-plugin"}.spec(&c, processNamed(&c, p.name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := p.name == failoverProcess; first != (s.Nice < 0) || s.Nice > 0 {
+			t.Errorf("%s runs with a nice value of %d", p.name, s.Nice)
+		}
+	}
+}
+
 func TestNeeded(t *testing.T) {
 	service := model.VirtualServer{RealServers: []model.RealServer{{}}}
 	checked := model.VirtualServer{RealServers: []model.RealServer{{Checks: []model.Check{{Type: "tcp"}}}}}
